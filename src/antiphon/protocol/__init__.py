@@ -1,0 +1,1 @@
+"""The Responses API as types and rules; imports nothing of ours."""

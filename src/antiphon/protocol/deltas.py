@@ -1,0 +1,195 @@
+"""What a decoder says of a model's answer, in words no dialect owns.
+
+Deltas keep dialects ignorant of our ids, indices and lifecycle; the assembler keeps ignorant of wires. `key` is any
+integer that names one item within one model turn (a block index, a tool-call index); a key is opened by the first
+delta that bears it, and closed by `Ended` or at the end of the turn. Keys may interleave.
+
+    Started                      the upstream answered and named its model
+    Text Refusal Cited           message parts
+    Summary Thought Thinking     reasoning: summary text, raw text, "there is reasoning" without text
+    CallStarted CallArguments    function and custom calls
+    Native NativeEvent           an item or event only the provider understands, verbatim
+    Ended                        an item is whole
+    Used Kept                    usage so far (absolute), the provider's own blocks for replay
+    Paused                       the turn goes on after another upstream call with these blocks appended
+    Finished Failed              why the model stopped; exactly one is last
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .errors import UpstreamFault
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    """The provider's own name of the model and its id of the answer, for the trace."""
+
+    model: str = ""
+    upstream_id: str = ""
+    service_tier: str | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Visible text. `logprobs` is a JSON array in OpenAI's shape, or None."""
+
+    key: int
+    text: str
+    logprobs: msgspec.Raw | None = None
+    phase: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """Text of a refusal part."""
+
+    key: int
+    text: str
+
+
+class Cited(msgspec.Struct, frozen=True):
+    """One annotation object, in OpenAI's shape, on the message part that is open under `key`."""
+
+    key: int
+    annotation: msgspec.Raw
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """Text of the `part`-th summary part of a reasoning item; parts count from 0."""
+
+    key: int
+    text: str
+    part: int = 0
+
+
+class Thought(msgspec.Struct, frozen=True, gc=False):
+    """Raw reasoning text of an open model."""
+
+    key: int
+    text: str
+
+
+class Thinking(msgspec.Struct, frozen=True, gc=False):
+    """There is reasoning here, perhaps without readable text (redacted, or display omitted)."""
+
+    key: int
+
+
+class CallStarted(msgspec.Struct, frozen=True, gc=False):
+    """A call to a tool of the client's. `name` and `namespace` are the client's own, already lifted back.
+
+    `call_id` is the upstream's id ("" where it gave none); the assembler makes it legal and unique.
+    """
+
+    key: int
+    name: str
+    call_id: str = ""
+    kind: Literal["function", "custom"] = "function"
+    namespace: str | None = None
+
+
+class CallArguments(msgspec.Struct, frozen=True, gc=False):
+    """More of the arguments (JSON text) or of a custom tool's input (plain text)."""
+
+    key: int
+    text: str
+
+
+class Native(msgspec.Struct, frozen=True):
+    """An output item in the provider's Responses shape, forwarded but for its `id`.
+
+    `stage` "added" opens it, "done" closes it; a lone "done" opens and closes.
+    """
+
+    key: int
+    type: str
+    item: msgspec.Raw
+    stage: Literal["added", "done"] = "done"
+
+
+class NativeEvent(msgspec.Struct, frozen=True):
+    """A streamed event about a native item; item_id, output_index and sequence_number are replaced by ours."""
+
+    key: int
+    type: str
+    event: msgspec.Raw
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """The item under `key` is whole; `status` is "incomplete" when the provider says so."""
+
+    key: int
+    status: Literal["completed", "incomplete"] = "completed"
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts in OpenAI's sense: input includes cached and cache-write tokens, output includes reasoning."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class Used(msgspec.Struct, frozen=True, gc=False):
+    """Usage of this upstream call so far; a later one replaces an earlier one."""
+
+    usage: Usage
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The turn's blocks as this provider wants them back, one JSON value, byte for byte.
+
+    `essential` says that replaying without them loses more than the public items show (signatures, server-tool
+    results), so that a `store:false` client must be given a carrier even when the turn has no reasoning.
+    """
+
+    blocks: msgspec.Raw
+    essential: bool = False
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The provider dropped reasoning we sent (Anthropic `input_transformations`)."""
+
+    reason: str
+    detail: msgspec.Raw | None = None
+
+
+class Paused(msgspec.Struct, frozen=True, gc=False):
+    """The provider wants the same turn re-sent with its own answer appended (Anthropic `pause_turn`)."""
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """Why the model stopped. `reason` is None for a whole answer."""
+
+    reason: Literal["max_output_tokens", "content_filter"] | None = None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The provider reported an error inside a stream that had begun."""
+
+    error: UpstreamFault
+
+
+Delta = (
+    Started
+    | Text
+    | Refusal
+    | Cited
+    | Summary
+    | Thought
+    | Thinking
+    | CallStarted
+    | CallArguments
+    | Native
+    | NativeEvent
+    | Ended
+    | Used
+    | Kept
+    | Removed
+    | Paused
+    | Finished
+    | Failed
+)

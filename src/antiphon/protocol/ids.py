@@ -1,0 +1,91 @@
+"""Ids: time-ordered, random, with OpenAI's prefixes; an item's id names the response it belongs to.
+
+A response id is `resp_` + 26 characters (48 bits of milliseconds, 80 random bits, Crockford base 32). An item's id is
+its own prefix + the same 26 characters + a 4-character ordinal, so that an `item_reference` finds its response by
+primary key and no index table is written per item. No state hides in an id and none is longer than 64 characters.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_STEM_LENGTH: Final = 26
+_ORDINAL_LENGTH: Final = 4
+_INPUT_BASE: Final = 31 * 32**3  # ordinals of input items begin with "z"
+
+ITEM_PREFIXES: Final[dict[str, str]] = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+    "web_search_call": "ws",
+    "code_interpreter_call": "ci",
+    "file_search_call": "fs",
+    "computer_call": "cu",
+    "computer_call_output": "cuo",
+    "image_generation_call": "ig",
+    "mcp_call": "mcp",
+    "mcp_list_tools": "mcpl",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
+    "shell_call": "sh",
+    "shell_call_output": "sho",
+    "local_shell_call": "lsh",
+    "local_shell_call_output": "lsho",
+    "apply_patch_call": "apc",
+    "apply_patch_call_output": "apco",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
+    "additional_tools": "at",
+    "configuration_update": "cfg",
+    "compaction": "cmp",
+    "program": "prog",
+    "program_output": "progo",
+}
+
+
+def _base32(number: int, length: int) -> str:
+    characters = [""] * length
+    for position in range(length - 1, -1, -1):
+        characters[position] = _ALPHABET[number & 31]
+        number >>= 5
+    return "".join(characters)
+
+
+def new_stem() -> str:
+    """26 characters, increasing with time to the millisecond."""
+    milliseconds = time.time_ns() // 1_000_000
+    return _base32(milliseconds << 80 | int.from_bytes(os.urandom(10)), _STEM_LENGTH)
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `call_01jd...`."""
+    return f"{prefix}_{new_stem()}"
+
+
+def output_item_id(response_id: str, item_type: str, ordinal: int) -> str:
+    """The id of the ordinal-th output item of a response."""
+    return _item_id(response_id, item_type, ordinal)
+
+
+def input_item_id(response_id: str, item_type: str, ordinal: int) -> str:
+    """The id of the ordinal-th new input item of a response."""
+    return _item_id(response_id, item_type, _INPUT_BASE + ordinal)
+
+
+def _item_id(response_id: str, item_type: str, number: int) -> str:
+    prefix = ITEM_PREFIXES.get(item_type, "item")
+    return f"{prefix}_{response_id[5:]}{_base32(number, _ORDINAL_LENGTH)}"
+
+
+def response_of_item(item_id: str) -> str | None:
+    """The response id that an item id of ours belongs to, or None for a foreign id."""
+    _, separator, rest = item_id.partition("_")
+    if not separator or len(rest) != _STEM_LENGTH + _ORDINAL_LENGTH or not set(rest) <= set(_ALPHABET):
+        return None
+    return "resp_" + rest[:_STEM_LENGTH]

@@ -1,0 +1,187 @@
+"""The Response object, its usage, and how a request is echoed in it.
+
+Always-present fields are those that either contract requires: Open Responses wants presence_penalty,
+frequency_penalty, store and non-null sampling numbers; OpenAI's types want usage details. `output` holds finished
+items as encoded JSON, the same bytes that `response.output_item.done` carried, so the two cannot differ.
+Source: Open Responses `ResponseResource`; OpenAI OpenAPI `Response`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .deltas import Usage
+from .request import CreateResponse, ReasoningSettings, Text
+
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+
+class InputTokensDetails(msgspec.Struct, frozen=True):
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int
+
+
+class ResponseUsage(msgspec.Struct, frozen=True):
+    """Token counts as OpenAI shows them."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> ResponseUsage:
+        """Counts never go negative and reasoning never exceeds output, whatever an upstream claims."""
+        output = max(usage.output_tokens, 0)
+        return cls(
+            max(usage.input_tokens, 0),
+            InputTokensDetails(max(usage.cached_tokens, 0), max(usage.cache_write_tokens, 0)),
+            output,
+            OutputTokensDetails(min(max(usage.reasoning_tokens, 0), output)),
+            max(usage.input_tokens, 0) + output,
+        )
+
+
+class ResponseError(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+
+
+class IncompleteDetails(msgspec.Struct, frozen=True):
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class FormatEcho(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`text.format` as sent back; the JSON Schema fields only where there is a schema."""
+
+    type: str
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    description: str | None | msgspec.UnsetType = msgspec.UNSET
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    strict: bool | None | msgspec.UnsetType = msgspec.UNSET
+
+
+class TextEcho(msgspec.Struct, frozen=True):
+    format: FormatEcho
+    verbosity: str = "medium"
+
+    @classmethod
+    def of(cls, text: Text) -> TextEcho:
+        asked = text.format
+        if asked.type != "json_schema":
+            return cls(FormatEcho(asked.type), text.verbosity or "medium")
+        echo = FormatEcho(
+            "json_schema",
+            asked.name or "",
+            asked.description,
+            asked.schema if asked.schema is not None else msgspec.Raw(b"{}"),
+            True if asked.strict is None else asked.strict,
+        )
+        return cls(echo, text.verbosity or "medium")
+
+
+class ReasoningEcho(msgspec.Struct, frozen=True):
+    """`context` and `mode` only where the client said them: Open Responses does not know them."""
+
+    effort: str | None = None
+    summary: str | None = None
+    context: str | msgspec.UnsetType = msgspec.UNSET
+    mode: str | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, settings: ReasoningSettings | None) -> ReasoningEcho:
+        if settings is None:
+            return cls()
+        return cls(
+            settings.effort,
+            settings.summary,
+            settings.context or msgspec.UNSET,
+            settings.mode or msgspec.UNSET,
+        )
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """The response object. Mutable while its run lives; frozen in bytes once terminal."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: Status = "in_progress"
+    background: bool = False
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    model: str
+    output: list[msgspec.Raw] = []
+    parallel_tool_calls: bool = True
+    previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | msgspec.UnsetType = msgspec.UNSET
+    prompt_cache_options: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    reasoning: ReasoningEcho = ReasoningEcho()
+    safety_identifier: str | None = None
+    service_tier: str = "default"
+    store: bool = True
+    temperature: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    text: TextEcho
+    tool_choice: msgspec.Raw
+    tools: tuple[msgspec.Raw, ...] = ()
+    top_logprobs: int = 0
+    top_p: float = 1.0
+    truncation: str = "disabled"
+    usage: ResponseUsage | None = None
+    user: str | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, str] = {}
+    input_transformations: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status not in ("queued", "in_progress")
+
+
+def new_response(request: CreateResponse, response_id: str, created_at: int) -> Response:
+    """The `in_progress` response that a request begins; `created_at` in Unix seconds, UTC."""
+    return Response(
+        id=response_id,
+        created_at=created_at,
+        background=request.background,
+        instructions=request.instructions,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        model=request.model,
+        parallel_tool_calls=request.parallel_tool_calls,
+        previous_response_id=request.previous_response_id,
+        prompt_cache_key=request.prompt_cache_key,
+        prompt_cache_retention=request.prompt_cache_retention or msgspec.UNSET,
+        prompt_cache_options=request.prompt_cache_options or msgspec.UNSET,
+        reasoning=ReasoningEcho.of(request.reasoning),
+        safety_identifier=request.safety_identifier,
+        store=request.store,
+        temperature=_or(request.temperature, 1.0),
+        presence_penalty=_or(request.presence_penalty, 0.0),
+        frequency_penalty=_or(request.frequency_penalty, 0.0),
+        text=TextEcho.of(request.text),
+        tool_choice=request.tool_choice_raw,
+        tools=request.tools_raw,
+        top_logprobs=request.top_logprobs or 0,
+        top_p=_or(request.top_p, 1.0),
+        truncation=request.truncation,
+        user=request.user or msgspec.UNSET,
+        metadata=request.metadata,
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

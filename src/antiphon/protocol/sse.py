@@ -1,0 +1,89 @@
+"""Server-sent events, both directions, without I/O.
+
+`SseDecoder` takes bytes in any pieces and returns whole events; it follows the WHATWG grammar where providers use it
+(LF, CRLF and CR ends, BOM, comments, `data:` with or without a space, several data lines) and ignores id and retry.
+Source: WHATWG HTML, "Server-sent events".
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .errors import UpstreamFault
+
+DONE: Final = b"data: [DONE]\n\n"
+HEARTBEAT: Final = b": keep-alive\n\n"
+MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class SseEvent(NamedTuple):
+    """One event: its `event:` name ("" if none) and its data lines joined by newlines."""
+
+    name: str
+    data: bytes
+
+
+def frame(name: str, data: bytes) -> bytes:
+    """One outgoing event; `data` is JSON and so has no raw newline."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+class SseDecoder:
+    """Bytes to events. Raises UpstreamFault("transport") when one event grows past MAX_EVENT_BYTES."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._name = b""
+        self._lines: list[bytes] = []
+        self._size_bytes = 0
+        self._is_start = True
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """The events that `chunk` completes."""
+        buffered = self._tail + chunk if self._tail else chunk
+        if self._is_start:
+            if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
+                self._tail = buffered
+                return []
+            buffered = buffered.removeprefix(_BOM)
+            self._is_start = False
+        # A CR at the very end may be the first half of CRLF: keep it for the next chunk.
+        held = b""
+        if b"\r" in buffered:
+            if buffered.endswith(b"\r"):
+                buffered, held = buffered[:-1], b"\r"
+            buffered = buffered.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = buffered.split(b"\n")
+        self._tail = lines.pop() + held
+        if len(self._tail) + self._size_bytes > MAX_EVENT_BYTES:
+            raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
+        events: list[SseEvent] = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                value = line[6:] if line.startswith(b"data: ") else line[5:]
+                self._lines.append(value)
+                self._size_bytes += len(value)
+            elif not line:
+                self._dispatch(events)
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip()
+            elif line == b"data":
+                self._lines.append(b"")
+        return events
+
+    def _dispatch(self, events: list[SseEvent]) -> None:
+        if self._lines:
+            joined = self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines)
+            events.append(SseEvent(self._name.decode("utf-8", "replace"), joined))
+            self._lines = []
+            self._size_bytes = 0
+        self._name = b""
+
+    def close(self) -> list[SseEvent]:
+        """The bytes have ended: an event whose last blank line is missing is still delivered.
+
+        The grammar discards it, but several servers end their stream right after `data: [DONE]`; a half-written JSON
+        document cannot pass as a whole one, the dialect's own decoder refuses it.
+        """
+        return self.feed(b"\n\n") if self._tail or self._lines else []

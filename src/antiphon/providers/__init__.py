@@ -1,0 +1,1 @@
+"""How to speak to upstreams: dialects, catalog, transport."""

@@ -1,0 +1,161 @@
+"""The values that cross between the engine and a dialect, and the two protocols a dialect implements.
+
+A dialect is pure: `encode` turns a Turn for a Target into one HttpRequest, a `Decoder` turns the answer's bytes into
+deltas. Neither does I/O, reads a clock, or mints ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import msgspec
+
+from antiphon.protocol.deltas import Delta
+from antiphon.protocol.errors import UpstreamFault
+from antiphon.protocol.items import Item
+from antiphon.protocol.request import CreateResponse
+
+from .quirks import Quirks
+
+DialectName = Literal["responses", "chat_completions", "anthropic", "sim"]
+AuthStyle = Literal["bearer", "x-api-key", "api-key", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Who is paid: one row of the catalog. `base_url` has no trailing slash.
+
+    `scope` names the account in replay records; blocks bound to an account are replayed only to the same scope.
+    """
+
+    name: str
+    dialect: DialectName
+    base_url: str
+    auth: AuthStyle = "bearer"
+    api_key: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    quirks: Quirks = Quirks()
+    scope: str = ""
+    is_local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place a turn can be sent: a vendor and the name it knows the model by."""
+
+    vendor: Vendor
+    model: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.vendor.name}/{self.model}"
+
+
+class ReplayRecord(msgspec.Struct, frozen=True):
+    """One model turn's own blocks, byte for byte, and who may read them again.
+
+    `family` is the dialect that wrote them, `scope` the account, `model` the upstream's model name. `blocks` is
+    whatever JSON value that dialect's decoder put in `Kept`; only that dialect reads it.
+    """
+
+    family: str
+    scope: str
+    model: str
+    blocks: msgspec.Raw
+    essential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurn:
+    """One past model turn: the public items it made, in order, and its replay record if there is one."""
+
+    items: tuple[Item, ...]
+    record: ReplayRecord | None = None
+
+
+Entry = Item | ModelTurn
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model is to answer: the settings of the request and the whole context, oldest first.
+
+    Items in `context` that stand alone came from clients; item references are already resolved. `pending` holds the
+    blocks of this very turn when the provider paused and wants it continued: one record per paused call, in order.
+    """
+
+    request: CreateResponse
+    context: tuple[Entry, ...]
+    pending: tuple[ReplayRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolName:
+    """How one tool of the client's is called on the wire, so that its calls can be lifted back.
+
+    `wrapped`: a custom tool sent as a function with one string argument `input`.
+    """
+
+    wire_name: str
+    name: str
+    kind: Literal["function", "custom"]
+    namespace: str | None = None
+    wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One upstream call. `headers` include the credential; they are never logged.
+
+    `dropped` names request fields that were left out because this target cannot honour them and they only tune.
+    `removed` are ids ("" if unknown) of reasoning items that were not sent, with the reason, for
+    `response.input_transformations`.
+    """
+
+    method: Literal["POST", "GET"]
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    dropped: tuple[str, ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    tool_names: tuple[ToolName, ...] = ()
+
+
+class Decoder(Protocol):
+    """A state machine over one answer's bytes (HTTP 200). No I/O, no clock, no ids."""
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """The deltas that this chunk completes. Chunks may split anywhere, even inside a UTF-8 character.
+
+        A stream error that the provider reports becomes a `Failed` delta; bytes that are not the dialect's wire
+        raise UpstreamFault("transport"). After Finished or Failed further bytes are ignored.
+        """
+        ...
+
+    def close(self) -> list[Delta]:
+        """The bytes have ended: the last deltas (Kept, Finished), or raises TruncatedStream."""
+        ...
+
+
+class Dialect(Protocol):
+    """What a vendor speaks."""
+
+    name: DialectName
+
+    def encode(self, turn: Turn, target: Target) -> HttpRequest:
+        """One streamed upstream call for this turn. Raises InvalidRequest for what changes the meaning."""
+        ...
+
+    def decoder(self, target: Target, request: HttpRequest) -> Decoder:
+        """A fresh decoder for the answer to `request`."""
+        ...
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        """Classify a non-2xx answer. Header names are lower case."""
+        ...
+
+    def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
+        """The call that lists this vendor's models, or None where there is none."""
+        ...

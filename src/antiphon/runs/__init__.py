@@ -1,0 +1,1 @@
+"""The life of a response: log, run, table."""
