@@ -9,6 +9,7 @@ delta that bears it, and closed by `Ended` or at the end of the turn. Keys may i
     Summary Thought Thinking     reasoning: summary text, raw text, "there is reasoning" without text
     CallStarted CallArguments    function and custom calls
     Native NativeEvent           an item or event only the provider understands, verbatim
+    Carried                      the provider's own blocks of one reasoning item, before its Ended
     Ended                        an item is whole
     Used Kept                    usage so far (absolute), the provider's own blocks for replay
     Paused                       the turn goes on after another upstream call with these blocks appended
@@ -116,6 +117,18 @@ class NativeEvent(msgspec.Struct, frozen=True):
     event: msgspec.Raw
 
 
+class Carried(msgspec.Struct, frozen=True):
+    """The provider's own blocks of the reasoning item under `key` alone, one JSON value, byte for byte.
+
+    Comes before that item's `Ended` (or the end of the turn): it is sealed into `encrypted_content`, so that a client
+    that keeps its own history (`store:false`) gives it back in the item's place. The dialect that wrote it finds it
+    again as the `record.blocks` of a `ReplayedReasoning` entry.
+    """
+
+    key: int
+    blocks: msgspec.Raw
+
+
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """The item under `key` is whole; `status` is "incomplete" when the provider says so."""
 
@@ -142,8 +155,8 @@ class Used(msgspec.Struct, frozen=True, gc=False):
 class Kept(msgspec.Struct, frozen=True):
     """The turn's blocks as this provider wants them back, one JSON value, byte for byte.
 
-    `essential` says that replaying without them loses more than the public items show (signatures, server-tool
-    results), so that a `store:false` client must be given a carrier even when the turn has no reasoning.
+    `essential` says that replaying without them loses more than the public items and the reasoning items' `Carried`
+    blocks hold (server-tool results, citations' indices).
     """
 
     blocks: msgspec.Raw
@@ -185,6 +198,7 @@ Delta = (
     | CallArguments
     | Native
     | NativeEvent
+    | Carried
     | Ended
     | Used
     | Kept

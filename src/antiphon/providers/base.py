@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta
 from antiphon.protocol.errors import UpstreamFault
-from antiphon.protocol.items import Item
+from antiphon.protocol.items import Item, Reasoning
 from antiphon.protocol.request import CreateResponse
 
 from .quirks import Quirks
@@ -57,7 +57,8 @@ class ReplayRecord(msgspec.Struct, frozen=True):
     """One model turn's own blocks, byte for byte, and who may read them again.
 
     `family` is the dialect that wrote them, `scope` the account, `model` the upstream's model name. `blocks` is
-    whatever JSON value that dialect's decoder put in `Kept`; only that dialect reads it.
+    whatever JSON value that dialect's decoder put in `Kept` (or in `Carried`, for one reasoning item); only that
+    dialect reads it. `call_ids` maps public call ids to the upstream's own, where they differ.
     """
 
     family: str
@@ -65,6 +66,19 @@ class ReplayRecord(msgspec.Struct, frozen=True):
     model: str
     blocks: msgspec.Raw
     essential: bool = False
+    call_ids: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedReasoning:
+    """A reasoning item that the client sent back (or referred to), with the provider's blocks of that item alone.
+
+    It stands among client-sent items: the calls and messages of its turn follow it as plain items. A target that can
+    read the record puts `record.blocks` in this place of the assistant turn; any other drops the item and names it.
+    """
+
+    item: Reasoning
+    record: ReplayRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +89,15 @@ class ModelTurn:
     record: ReplayRecord | None = None
 
 
-Entry = Item | ModelTurn
+Entry = Item | ModelTurn | ReplayedReasoning
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What the model is to answer: the settings of the request and the whole context, oldest first.
 
-    Items in `context` that stand alone came from clients; item references are already resolved. `pending` holds the
+    Items in `context` that stand alone came from clients; item references are already resolved. A `ModelTurn` is a turn
+    of a stored chain, a `ReplayedReasoning` a reasoning item in a history that the client keeps. `pending` holds the
     blocks of this very turn when the provider paused and wants it continued: one record per paused call, in order.
     """
 
