@@ -328,15 +328,9 @@ class StreamChecker:
         done = [self._done[index] for index in range(len(self._done))]
         _require(_list(response, "output") == done, "the terminal output is not that of output_item.done")
         for name, status in (("error", "failed"), ("incomplete_details", "incomplete")):
-            _require(
-                (response.get(name) is not None) == (kind == status), f"{name} is set exactly when {status}"
-            )
+            _require((response.get(name) is not None) == (kind == status), f"{name} is set exactly when {status}")
         if kind == "completed":
             _require(response.get("usage") is not None, "completed without usage")
-            cut = [
-                item["id"]
-                for item in done
-                if item.get("status") == "incomplete" and item["type"] in ITEM_STEPS
-            ]
+            cut = [item["id"] for item in done if item.get("status") == "incomplete" and item["type"] in ITEM_STEPS]
             _require(not cut, f"completed with incomplete items {cut}")
         self._final = response

@@ -21,27 +21,27 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text", tag_field="type"):
     text: str
-    prompt_cache_breakpoint: msgspec.Raw | None | UnsetType = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
 
 
 class InputImage(msgspec.Struct, frozen=True, tag="input_image", tag_field="type"):
     """`image_url` is an http(s) or data: URL."""
 
-    detail: Literal["low", "high", "auto", "original"] | None | UnsetType = UNSET
-    image_url: str | None | UnsetType = UNSET
-    file_id: str | None | UnsetType = UNSET
-    prompt_cache_breakpoint: msgspec.Raw | None | UnsetType = UNSET
+    detail: Literal["low", "high", "auto", "original"] | UnsetType | None = UNSET
+    image_url: str | UnsetType | None = UNSET
+    file_id: str | UnsetType | None = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
 
 
 class InputFile(msgspec.Struct, frozen=True, tag="input_file", tag_field="type"):
     """One of file_data (base64 or data: URL), file_url, file_id."""
 
-    filename: str | None | UnsetType = UNSET
-    file_data: str | None | UnsetType = UNSET
-    file_url: str | None | UnsetType = UNSET
-    file_id: str | None | UnsetType = UNSET
-    detail: Literal["auto", "low", "high"] | None | UnsetType = UNSET
-    prompt_cache_breakpoint: msgspec.Raw | None | UnsetType = UNSET
+    filename: str | UnsetType | None = UNSET
+    file_data: str | UnsetType | None = UNSET
+    file_url: str | UnsetType | None = UNSET
+    file_id: str | UnsetType | None = UNSET
+    detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
 
 
 class InputAudio(msgspec.Struct, frozen=True, tag="input_audio", tag_field="type"):
@@ -97,9 +97,9 @@ class Message(msgspec.Struct, frozen=True, tag="message", tag_field="type"):
 
     role: Role
     content: str | tuple[ContentPart, ...]
-    id: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
-    phase: str | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
+    phase: str | UnsetType | None = UNSET
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag="function_call", tag_field="type"):
@@ -108,21 +108,21 @@ class FunctionCall(msgspec.Struct, frozen=True, tag="function_call", tag_field="
     call_id: str
     name: str
     arguments: str
-    id: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
-    namespace: str | None | UnsetType = UNSET
-    caller: msgspec.Raw | None | UnsetType = UNSET
-    async_: bool | None | UnsetType = msgspec.field(name="async", default=UNSET)
+    id: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
+    namespace: str | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType | None = UNSET
+    async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
 class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output", tag_field="type"):
     output: str | tuple[ContentPart, ...]
-    call_id: str | None | UnsetType = UNSET
-    id: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
-    name: str | None | UnsetType = UNSET
-    namespace: str | None | UnsetType = UNSET
-    caller: msgspec.Raw | None | UnsetType = UNSET
+    call_id: str | UnsetType | None = UNSET
+    id: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
+    namespace: str | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType | None = UNSET
 
 
 class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_field="type"):
@@ -131,29 +131,29 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_fi
     call_id: str
     name: str
     input: str
-    id: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
-    namespace: str | None | UnsetType = UNSET
-    caller: msgspec.Raw | None | UnsetType = UNSET
-    async_: bool | None | UnsetType = msgspec.field(name="async", default=UNSET)
+    id: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
+    namespace: str | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType | None = UNSET
+    async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
 class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_output", tag_field="type"):
     call_id: str
     output: str | tuple[ContentPart, ...]
-    id: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
-    caller: msgspec.Raw | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType | None = UNSET
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type"):
     """`encrypted_content` is ours (sealed replay record) or, on a native upstream's items, the provider's."""
 
     summary: tuple[SummaryText, ...] = ()
-    id: str | None | UnsetType = UNSET
-    content: tuple[ReasoningText, ...] | None | UnsetType = UNSET
-    encrypted_content: str | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    content: tuple[ReasoningText, ...] | UnsetType | None = UNSET
+    encrypted_content: str | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
 
 
 class ItemReference(msgspec.Struct, frozen=True, tag="item_reference", tag_field="type"):
@@ -165,25 +165,25 @@ class AdditionalTools(msgspec.Struct, frozen=True, tag="additional_tools", tag_f
 
     tools: tuple[Tool, ...]
     role: str = "developer"
-    id: str | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
 
 
 class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call", tag_field="type"):
     """`arguments` is any JSON value. With execution "client" the client runs the search."""
 
     arguments: msgspec.Raw
-    id: str | None | UnsetType = UNSET
-    call_id: str | None | UnsetType = UNSET
-    execution: Literal["server", "client"] | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    call_id: str | UnsetType | None = UNSET
+    execution: Literal["server", "client"] | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
 
 
 class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output", tag_field="type"):
     tools: tuple[Tool, ...]
-    id: str | None | UnsetType = UNSET
-    call_id: str | None | UnsetType = UNSET
-    execution: Literal["server", "client"] | None | UnsetType = UNSET
-    status: ItemStatus | None | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    call_id: str | UnsetType | None = UNSET
+    execution: Literal["server", "client"] | UnsetType | None = UNSET
+    status: ItemStatus | UnsetType | None = UNSET
 
 
 class Opaque(msgspec.Struct, frozen=True):

@@ -63,9 +63,9 @@ class FormatEcho(msgspec.Struct, frozen=True, omit_defaults=True):
 
     type: str
     name: str | msgspec.UnsetType = msgspec.UNSET
-    description: str | None | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
     schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    strict: bool | None | msgspec.UnsetType = msgspec.UNSET
+    strict: bool | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class TextEcho(msgspec.Struct, frozen=True):

@@ -16,13 +16,13 @@ class FunctionTool(msgspec.Struct, frozen=True, tag="function", tag_field="type"
     """`parameters` is a JSON Schema object as the client wrote it; Raw `null` or UNSET mean none."""
 
     name: str
-    description: str | None | UnsetType = UNSET
-    parameters: msgspec.Raw | None | UnsetType = UNSET
-    strict: bool | None | UnsetType = UNSET
-    defer_loading: bool | None | UnsetType = UNSET
-    allowed_callers: tuple[str, ...] | None | UnsetType = UNSET
-    output_schema: msgspec.Raw | None | UnsetType = UNSET
-    async_: bool | None | UnsetType = msgspec.field(name="async", default=UNSET)
+    description: str | UnsetType | None = UNSET
+    parameters: msgspec.Raw | UnsetType | None = UNSET
+    strict: bool | UnsetType | None = UNSET
+    defer_loading: bool | UnsetType | None = UNSET
+    allowed_callers: tuple[str, ...] | UnsetType | None = UNSET
+    output_schema: msgspec.Raw | UnsetType | None = UNSET
+    async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
 class TextFormatSpec(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
@@ -38,11 +38,11 @@ class GrammarSpec(msgspec.Struct, frozen=True, tag="grammar", tag_field="type"):
 
 class CustomTool(msgspec.Struct, frozen=True, tag="custom", tag_field="type"):
     name: str
-    description: str | None | UnsetType = UNSET
-    format: TextFormatSpec | GrammarSpec | None | UnsetType = UNSET
-    defer_loading: bool | None | UnsetType = UNSET
-    allowed_callers: tuple[str, ...] | None | UnsetType = UNSET
-    async_: bool | None | UnsetType = msgspec.field(name="async", default=UNSET)
+    description: str | UnsetType | None = UNSET
+    format: TextFormatSpec | GrammarSpec | UnsetType | None = UNSET
+    defer_loading: bool | UnsetType | None = UNSET
+    allowed_callers: tuple[str, ...] | UnsetType | None = UNSET
+    async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
 class NamespaceTool(msgspec.Struct, frozen=True, tag="namespace", tag_field="type"):
@@ -50,7 +50,7 @@ class NamespaceTool(msgspec.Struct, frozen=True, tag="namespace", tag_field="typ
 
     name: str
     tools: tuple[FunctionTool | CustomTool, ...]
-    description: str | None | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
 
 
 class HostedTool(msgspec.Struct, frozen=True):

@@ -58,9 +58,7 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
-def lower_tools(
-    tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False
-) -> LoweredTools:
+def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
     """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
@@ -134,7 +132,9 @@ def wrapped_schema(tool: CustomTool) -> bytes:
     description = "The whole input of the tool, as plain text."
     grammar = tool.format
     if isinstance(grammar, msgspec.Struct) and getattr(grammar, "syntax", None):
-        description = f"The whole input of the tool. It must follow this {grammar.syntax} grammar:\n{grammar.definition}"
+        description = (
+            f"The whole input of the tool. It must follow this {grammar.syntax} grammar:\n{grammar.definition}"
+        )
     schema = {
         "type": "object",
         "properties": {"input": {"type": "string", "description": description}},

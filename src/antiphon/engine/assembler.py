@@ -1,0 +1,299 @@
+"""Deltas to events: the only place that mints ids, output_index and content_index.
+
+One assembler serves one response, which may take several model turns. Keys belong to a turn; an item is opened by the
+first delta under its key and closed by `Ended` or at the end of the turn. The response's `output` is the list of the
+very bytes that `response.output_item.done` carried.
+
+    begin -> (begin_turn -> apply* -> end_turn)+ -> finish | fail
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol import deltas as de
+from antiphon.protocol import events as ev
+from antiphon.protocol.errors import ApiError, UpstreamFault
+from antiphon.protocol.ids import new_id, output_item_id
+from antiphon.protocol.response import IncompleteDetails, Response, ResponseError, ResponseUsage
+from antiphon.providers.base import ReplayRecord
+
+from .history import StoredTurn
+from .open_items import ItemEnd, OpenCall, OpenItem, OpenMessage, OpenNative, OpenReasoning, Place, raw
+
+LEGAL_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Seal = Callable[[ReplayRecord], str]
+
+
+class Assembler:
+    """Builds one response's events and its final object.
+
+    `emit` takes every event in order. `seal`, when given, makes the `encrypted_content` of reasoning items.
+    `taken_call_ids` are those of the context: a call id is unique within a conversation.
+    """
+
+    def __init__(
+        self,
+        response: Response,
+        emit: Callable[[ev.Event], None],
+        *,
+        seal: Seal | None = None,
+        taken_call_ids: set[str] | None = None,
+    ) -> None:
+        self.response = response
+        self.usage = de.Usage()
+        self.turns: list[StoredTurn] = []
+        self.paused = False
+        self.finished: de.Finished | None = None
+        self.failure: UpstreamFault | None = None
+        self._emit = emit
+        self._seal = seal
+        self._taken = set() if taken_call_ids is None else taken_call_ids
+        self._output: list[msgspec.Raw | None] = []
+        self._open: dict[int, tuple[int, OpenItem]] = {}
+        self._past_usage = de.Usage()
+        self._origin = ("", "", "")
+        self._first = 0
+        self._kept: de.Kept | None = None
+        self._carried: dict[int, msgspec.Raw] = {}
+        self._call_ids: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """The response exists: `response.created`, `response.in_progress`."""
+        snapshot = raw(self.response)
+        self._emit(ev.ResponseCreated(snapshot))
+        self._emit(ev.ResponseInProgress(snapshot))
+
+    def begin_turn(self, family: str, scope: str, model: str) -> None:
+        """A model turn begins; the three name who will be able to read its blocks again."""
+        self._origin = (family, scope, model)
+        self._first = len(self._output)
+        self._open = {}
+        self._kept = None
+        self._carried = {}
+        self._call_ids = {}
+        self._past_usage = self.usage
+        self.paused = False
+        self.finished = None
+
+    def apply_all(self, deltas: list[de.Delta]) -> None:
+        """Apply a chunk's deltas; those after the end of the turn are ignored."""
+        for delta in deltas:
+            _APPLY[type(delta)](self, delta)
+
+    def end_turn(self) -> None:
+        """The turn's bytes have ended: close what is open, keep the replay record."""
+        cut = self.finished is None or self.finished.reason is not None or self.failure is not None
+        self._close_all("incomplete" if cut and not self.paused else "completed")
+        record = None
+        if self._kept is not None:
+            record = ReplayRecord(*self._origin, self._kept.blocks, self._kept.essential, self._call_ids)
+        family, scope, model = self._origin
+        carried = {
+            index: ReplayRecord(family, scope, model, blocks) for index, blocks in self._carried.items()
+        }
+        self.turns.append(StoredTurn(self._first, len(self._output), record, carried))
+
+    def finish(self, completed_at: int) -> ev.Terminal:
+        """The terminal event of a response whose last turn finished; not emitted: first it must be stored."""
+        reason = self.finished.reason if self.finished is not None else None
+        response = self._settled(completed_at)
+        if reason is None:
+            response.status = "completed"
+            return ev.ResponseCompleted(raw(response))
+        response.status = "incomplete"
+        response.completed_at = None
+        response.incomplete_details = IncompleteDetails(reason)
+        return ev.ResponseIncomplete(raw(response))
+
+    def fail(self, error: ApiError) -> ev.Terminal:
+        """The terminal event of a response that cannot go on; open items are closed as incomplete."""
+        self._close_all("incomplete")
+        code = error.fault.stream_code if isinstance(error, UpstreamFault) else "server_error"
+        response = self._settled(None)
+        response.status = "failed"
+        response.error = ResponseError(code, error.message)
+        return ev.ResponseFailed(raw(response))
+
+    def _settled(self, completed_at: int | None) -> Response:
+        response = self.response
+        response.completed_at = completed_at
+        response.output = [item for item in self._output if item is not None]
+        response.usage = ResponseUsage.of(self.usage)
+        return response
+
+    # -- items ---------------------------------------------------------------------------------------------------------
+
+    def _place(self, item_type: str) -> Place:
+        index = len(self._output)
+        self._output.append(None)
+        return Place(output_item_id(self.response.id, item_type, index), index, self._emit)
+
+    def _message(self, key: int, phase: str | None = None) -> OpenMessage:
+        found = self._open.get(key)
+        if found is not None and isinstance(found[1], OpenMessage):
+            return found[1]
+        self._close(key, "completed")
+        place = self._place("message")
+        message = OpenMessage(place, phase)
+        self._open[key] = (place.output_index, message)
+        return message
+
+    def _reasoning(self, key: int) -> OpenReasoning:
+        found = self._open.get(key)
+        if found is not None and isinstance(found[1], OpenReasoning):
+            return found[1]
+        self._close(key, "completed")
+        place = self._place("reasoning")
+        reasoning = OpenReasoning(place)
+        self._open[key] = (place.output_index, reasoning)
+        return reasoning
+
+    def _close(self, key: int, status: ItemEnd) -> None:
+        found = self._open.pop(key, None)
+        if found is None:
+            return
+        index, item = found
+        done = item.close(status)
+        self._output[index] = done
+        self._emit(ev.OutputItemDone(index, done))
+
+    def _close_all(self, status: ItemEnd) -> None:
+        keys = sorted(self._open, key=lambda key: self._open[key][0])
+        for key in keys:
+            # What was cut is the item being written last; those before it are whole.
+            self._close(key, status if key == keys[-1] else "completed")
+
+    def _public_call_id(self, upstream_id: str) -> str:
+        if LEGAL_CALL_ID.fullmatch(upstream_id) and upstream_id not in self._taken:
+            public = upstream_id
+        else:
+            public = new_id("call")
+            self._call_ids[public] = upstream_id
+        self._taken.add(public)
+        return public
+
+    # -- deltas --------------------------------------------------------------------------------------------------------
+
+    def _on_started(self, delta: de.Started) -> None:
+        if delta.service_tier:
+            self.response.service_tier = delta.service_tier
+
+    def _on_text(self, delta: de.Text) -> None:
+        if delta.text:
+            self._message(delta.key, delta.phase).text(delta.text, delta.logprobs)
+
+    def _on_refusal(self, delta: de.Refusal) -> None:
+        if delta.text:
+            self._message(delta.key).refusal(delta.text)
+
+    def _on_cited(self, delta: de.Cited) -> None:
+        self._message(delta.key).cite(delta.annotation)
+
+    def _on_summary(self, delta: de.Summary) -> None:
+        if delta.text:
+            self._reasoning(delta.key).summary(delta.text, delta.part)
+
+    def _on_thought(self, delta: de.Thought) -> None:
+        if delta.text:
+            self._reasoning(delta.key).thought(delta.text)
+
+    def _on_thinking(self, delta: de.Thinking) -> None:
+        self._reasoning(delta.key)
+
+    def _on_carried(self, delta: de.Carried) -> None:
+        reasoning = self._reasoning(delta.key)
+        self._carried[self._open[delta.key][0]] = delta.blocks
+        if self._seal is not None:
+            reasoning.encrypted_content = self._seal(ReplayRecord(*self._origin, delta.blocks))
+
+    def _on_call_started(self, delta: de.CallStarted) -> None:
+        self._close(delta.key, "completed")
+        place = self._place("custom_tool_call" if delta.kind == "custom" else "function_call")
+        call_id = self._public_call_id(delta.call_id)
+        call = OpenCall(place, call_id, delta.name, delta.namespace, delta.kind)
+        self._open[delta.key] = (place.output_index, call)
+
+    def _on_call_arguments(self, delta: de.CallArguments) -> None:
+        found = self._open.get(delta.key)
+        if delta.text and found is not None and isinstance(found[1], OpenCall):
+            found[1].arguments(delta.text)
+
+    def _on_native(self, delta: de.Native) -> None:
+        found = self._open.get(delta.key)
+        if found is not None and isinstance(found[1], OpenNative):
+            found[1].replace(delta.item)
+        else:
+            self._close(delta.key, "completed")
+            place = self._place(delta.type)
+            self._open[delta.key] = (place.output_index, OpenNative(place, delta.item))
+        if delta.stage == "done":
+            self._close(delta.key, "completed")
+
+    def _on_native_event(self, delta: de.NativeEvent) -> None:
+        found = self._open.get(delta.key)
+        if found is not None and isinstance(found[1], OpenNative):
+            found[1].forward(delta.type, delta.event)
+
+    def _on_ended(self, delta: de.Ended) -> None:
+        self._close(delta.key, delta.status)
+
+    def _on_used(self, delta: de.Used) -> None:
+        past, now = self._past_usage, delta.usage
+        self.usage = de.Usage(
+            past.input_tokens + now.input_tokens,
+            past.cached_tokens + now.cached_tokens,
+            past.cache_write_tokens + now.cache_write_tokens,
+            past.output_tokens + now.output_tokens,
+            past.reasoning_tokens + now.reasoning_tokens,
+        )
+
+    def _on_kept(self, delta: de.Kept) -> None:
+        self._kept = delta
+
+    def _on_removed(self, delta: de.Removed) -> None:
+        self.note_removed("", delta.reason)
+
+    def note_removed(self, item_id: str, reason: str) -> None:
+        """Say in `response.input_transformations` that a reasoning item was not shown to the model."""
+        known = self.response.input_transformations
+        rows = [] if known is msgspec.UNSET else known
+        row = {"type": "reasoning", "id": item_id, "action": "removed", "reason": reason}
+        self.response.input_transformations = [*rows, raw(row)]
+
+    def _on_paused(self, delta: de.Paused) -> None:
+        del delta
+        self.paused = True
+
+    def _on_finished(self, delta: de.Finished) -> None:
+        self.finished = delta
+
+    def _on_failed(self, delta: de.Failed) -> None:
+        self.failure = delta.error
+
+
+_APPLY: Final[dict[type, Callable[..., None]]] = {
+    de.Started: Assembler._on_started,
+    de.Text: Assembler._on_text,
+    de.Refusal: Assembler._on_refusal,
+    de.Cited: Assembler._on_cited,
+    de.Summary: Assembler._on_summary,
+    de.Thought: Assembler._on_thought,
+    de.Thinking: Assembler._on_thinking,
+    de.Carried: Assembler._on_carried,
+    de.CallStarted: Assembler._on_call_started,
+    de.CallArguments: Assembler._on_call_arguments,
+    de.Native: Assembler._on_native,
+    de.NativeEvent: Assembler._on_native_event,
+    de.Ended: Assembler._on_ended,
+    de.Used: Assembler._on_used,
+    de.Kept: Assembler._on_kept,
+    de.Removed: Assembler._on_removed,
+    de.Paused: Assembler._on_paused,
+    de.Finished: Assembler._on_finished,
+    de.Failed: Assembler._on_failed,
+}

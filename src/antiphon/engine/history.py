@@ -1,0 +1,159 @@
+"""What a stored response contributes to its chain, as JSON in the store and as entries of a Turn.
+
+A response stores its own new input items, its output and, per model turn, the replay record. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol.ids import input_item_id
+from antiphon.protocol.items import (
+    CustomToolCall,
+    FunctionCall,
+    InputText,
+    Item,
+    Message,
+    OutputText,
+)
+from antiphon.protocol.parsing import parse_item
+from antiphon.protocol.request import InputItem
+from antiphon.providers.base import Entry, ModelTurn, ReplayRecord
+from antiphon.store.base import StoredResponse
+
+
+class StoredTurn(msgspec.Struct, frozen=True):
+    """One model turn of a response: its output items are `output[first:end]`.
+
+    `carried` maps an output index to the record of that reasoning item alone.
+    """
+
+    first: int
+    end: int
+    record: ReplayRecord | None
+    carried: dict[int, ReplayRecord] = {}
+
+
+class _Body(msgspec.Struct, frozen=True):
+    output: tuple[msgspec.Raw, ...]
+
+
+_decode_body: Final = msgspec.json.Decoder(_Body).decode
+_decode_turns: Final = msgspec.json.Decoder(tuple[StoredTurn, ...]).decode
+_decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def encode_turns(turns: Sequence[StoredTurn]) -> bytes:
+    """The `turns` column of a StoredResponse."""
+    return _encode(turns)
+
+
+def output_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
+    """The output items of a stored response, as JSON."""
+    return _decode_body(stored.body).output
+
+
+def input_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
+    """The response's own new input items, each with an id, as JSON."""
+    return _decode_raws(stored.input)
+
+
+def turns_of(stored: StoredResponse) -> tuple[StoredTurn, ...]:
+    """The model turns of a stored response."""
+    return _decode_turns(stored.turns)
+
+
+def entries_of(stored: StoredResponse) -> list[Entry]:
+    """Input, then model turns, as the next turn of the chain sees them.
+
+    Calls that were cut off (status incomplete) are left out, and with them the turn's record: no provider takes a call
+    whose arguments end in mid-word.
+    """
+    entries: list[Entry] = [parse_item(raw) for raw in input_of(stored)]
+    output = [parse_item(raw) for raw in output_of(stored)]
+    for turn in turns_of(stored):
+        items = tuple(output[turn.first : turn.end])
+        whole = tuple(item for item in items if not _is_cut_call(item))
+        if whole:
+            entries.append(ModelTurn(whole, turn.record if len(whole) == len(items) else None))
+    return entries
+
+
+def _is_cut_call(item: Item) -> bool:
+    return isinstance(item, FunctionCall | CustomToolCall) and item.status == "incomplete"
+
+
+def carried_record(stored: StoredResponse, item_id: str) -> ReplayRecord | None:
+    """The record of one reasoning item of a stored response, by its id."""
+    for turn in turns_of(stored):
+        for index, record in turn.carried.items():
+            if _id_of(output_of(stored)[index]) == item_id:
+                return record
+    return None
+
+
+def find_item(stored: StoredResponse, item_id: str) -> msgspec.Raw | None:
+    """An input or output item of a stored response, by its id."""
+    for raw in (*output_of(stored), *input_of(stored)):
+        if _id_of(raw) == item_id:
+            return raw
+    return None
+
+
+class _Identified(msgspec.Struct, frozen=True):
+    id: str | None = None
+
+
+_decode_id: Final = msgspec.json.Decoder(_Identified).decode
+
+
+def _id_of(raw: msgspec.Raw) -> str | None:
+    return _decode_id(raw).id
+
+
+def encode_input(items: Sequence[InputItem], response_id: str) -> bytes:
+    """The `input` column: the request's own items as GET input_items shows them, each with an id and a type."""
+    return _encode([_listed(item, response_id, ordinal) for ordinal, item in enumerate(items)])
+
+
+def _listed(item: InputItem, response_id: str, ordinal: int) -> msgspec.Raw:
+    parsed = item.item
+    if isinstance(parsed, Message):
+        return msgspec.Raw(_encode(_listed_message(parsed, response_id, ordinal)))
+    given = parsed.id
+    if isinstance(given, str) and given:
+        return item.raw
+    item_type = _type_of(parsed)
+    fields = _decode_fields(item.raw)
+    identified = {
+        "type": msgspec.Raw(_encode(item_type)),
+        "id": msgspec.Raw(_encode(input_item_id(response_id, item_type, ordinal))),
+    }
+    rest = {key: value for key, value in fields.items() if key not in identified}
+    return msgspec.Raw(_encode(identified | rest))
+
+
+def _type_of(item: Item) -> str:
+    tag = type(item).__struct_config__.tag
+    return tag if isinstance(tag, str) else getattr(item, "type", "message")
+
+
+def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:
+    content = message.content
+    if isinstance(content, str):
+        content = (_text_part(message.role, content),)
+    return msgspec.structs.replace(
+        message,
+        content=content,
+        id=message.id or input_item_id(response_id, "message", ordinal),
+        status=message.status or "completed",
+    )
+
+
+def _text_part(role: str, text: str) -> InputText | OutputText:
+    return OutputText(text) if role == "assistant" else InputText(text)

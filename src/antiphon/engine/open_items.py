@@ -1,0 +1,274 @@
+"""Output items while they are being written: one small state machine per kind.
+
+    message    added · (part added · delta* · text/refusal done · part done)* · done
+    reasoning  added · (summary part added · delta* · done · part done)* or (part added · delta* · done · part done) · done
+    call       added · delta* · arguments/input done · done
+    native     added · forwarded* · done
+
+Each holds what it has emitted, so that the finished item is the accumulation of its own deltas and nothing else.
+Must never mint an id or know a wire. Source: reference "exact Responses SSE grammar"; OpenAI OpenAPI stream events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from antiphon.protocol import events as ev
+from antiphon.protocol.items import (
+    CustomToolCall,
+    FunctionCall,
+    Message,
+    OutputText,
+    Reasoning,
+    ReasoningText,
+    RefusalPart,
+    SummaryText,
+)
+
+ItemEnd = Literal["completed", "incomplete"]
+_encode: Final = msgspec.json.Encoder().encode
+_decode_list: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_ENVELOPE: Final = frozenset({"type", "sequence_number", "item_id", "output_index"})
+
+
+class Place(NamedTuple):
+    """Where an item stands and how its events get out."""
+
+    item_id: str
+    output_index: int
+    emit: Callable[[ev.Event], None]
+
+
+def raw(value: object) -> msgspec.Raw:
+    """A value as JSON that is embedded verbatim."""
+    return msgspec.Raw(_encode(value))
+
+
+class _Part:
+    """A message part under construction."""
+
+    def __init__(self, kind: Literal["text", "refusal"], content_index: int) -> None:
+        self.kind = kind
+        self.content_index = content_index
+        self.pieces: list[str] = []
+        self.annotations: list[msgspec.Raw] = []
+        self.logprobs: list[msgspec.Raw] = []
+
+    def content(self) -> OutputText | RefusalPart:
+        text = "".join(self.pieces)
+        if self.kind == "refusal":
+            return RefusalPart(text)
+        return OutputText(text, tuple(self.annotations), tuple(self.logprobs))
+
+
+class OpenMessage:
+    """An assistant message."""
+
+    def __init__(self, place: Place, phase: str | None) -> None:
+        self._place = place
+        self._phase = phase or msgspec.UNSET
+        self._finished: list[OutputText | RefusalPart] = []
+        self._part: _Part | None = None
+        place.emit(ev.OutputItemAdded(place.output_index, raw(self._item("in_progress"))))
+
+    def _item(self, status: Literal["in_progress", "completed", "incomplete"]) -> Message:
+        return Message("assistant", tuple(self._finished), self._place.item_id, status, self._phase)
+
+    def _open(self, kind: Literal["text", "refusal"]) -> _Part:
+        part = self._part
+        if part is not None and part.kind == kind:
+            return part
+        self._end_part()
+        part = self._part = _Part(kind, len(self._finished))
+        place = self._place
+        place.emit(
+            ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, raw(part.content()))
+        )
+        return part
+
+    def text(self, text: str, logprobs: msgspec.Raw | None) -> None:
+        part = self._open("text")
+        part.pieces.append(text)
+        place = self._place
+        delta = ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text)
+        if logprobs is not None:
+            part.logprobs.extend(_decode_list(logprobs))
+            delta.logprobs = logprobs
+        place.emit(delta)
+
+    def refusal(self, text: str) -> None:
+        part = self._open("refusal")
+        part.pieces.append(text)
+        place = self._place
+        place.emit(ev.RefusalDelta(place.item_id, place.output_index, part.content_index, text))
+
+    def cite(self, annotation: msgspec.Raw) -> None:
+        part = self._open("text")
+        place = self._place
+        index = len(part.annotations)
+        part.annotations.append(annotation)
+        place.emit(
+            ev.AnnotationAdded(place.item_id, place.output_index, part.content_index, index, annotation)
+        )
+
+    def _end_part(self) -> None:
+        part, self._part = self._part, None
+        if part is None:
+            return
+        content = part.content()
+        where = (self._place.item_id, self._place.output_index, part.content_index)
+        if isinstance(content, RefusalPart):
+            self._place.emit(ev.RefusalDone(*where, content.refusal))
+        else:
+            self._place.emit(ev.OutputTextDone(*where, content.text, raw(content.logprobs)))
+        self._place.emit(ev.ContentPartDone(*where, raw(content)))
+        self._finished.append(content)
+
+    def close(self, status: ItemEnd) -> msgspec.Raw:
+        self._end_part()
+        return raw(self._item(status))
+
+
+class OpenReasoning:
+    """Reasoning, as summary parts, as raw text, or without any readable text."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._summary: list[SummaryText] = []
+        self._pieces: list[str] = []
+        self._part: int | None = None
+        self._text: list[str] | None = None
+        self.encrypted_content: str | None = None
+        place.emit(ev.OutputItemAdded(place.output_index, raw(Reasoning(id=place.item_id))))
+
+    def summary(self, text: str, part: int) -> None:
+        place = self._place
+        if self._part != part:
+            self._end_summary()
+            self._part = part
+            index = len(self._summary)
+            place.emit(ev.SummaryPartAdded(place.item_id, place.output_index, index, raw(SummaryText(""))))
+        self._pieces.append(text)
+        place.emit(ev.SummaryTextDelta(place.item_id, place.output_index, len(self._summary), text))
+
+    def _end_summary(self) -> None:
+        if self._part is None:
+            return
+        self._part = None
+        content = SummaryText("".join(self._pieces))
+        self._pieces = []
+        where = (self._place.item_id, self._place.output_index, len(self._summary))
+        self._place.emit(ev.SummaryTextDone(*where, content.text))
+        self._place.emit(ev.SummaryPartDone(*where, raw(content)))
+        self._summary.append(content)
+
+    def thought(self, text: str) -> None:
+        place = self._place
+        if self._text is None:
+            self._text = []
+            part = raw(ReasoningText(""))
+            place.emit(ev.ContentPartAdded(place.item_id, place.output_index, 0, part))
+        self._text.append(text)
+        place.emit(ev.ReasoningTextDelta(place.item_id, place.output_index, 0, text))
+
+    def close(self, status: ItemEnd) -> msgspec.Raw:
+        del status  # Open Responses knows no status on reasoning items
+        self._end_summary()
+        item = Reasoning(tuple(self._summary), self._place.item_id)
+        if self._text is not None:
+            content = ReasoningText("".join(self._text))
+            where = (self._place.item_id, self._place.output_index, 0)
+            self._place.emit(ev.ReasoningTextDone(*where, content.text))
+            self._place.emit(ev.ContentPartDone(*where, raw(content)))
+            item = msgspec.structs.replace(item, content=(content,))
+        if self.encrypted_content is not None:
+            item = msgspec.structs.replace(item, encrypted_content=self.encrypted_content)
+        return raw(item)
+
+
+class OpenCall:
+    """A call to a function or custom tool of the client's."""
+
+    def __init__(
+        self,
+        place: Place,
+        call_id: str,
+        name: str,
+        namespace: str | None,
+        kind: Literal["function", "custom"],
+    ) -> None:
+        self._place = place
+        self._call_id = call_id
+        self._name = name
+        self._namespace = namespace or msgspec.UNSET
+        self._kind = kind
+        self._pieces: list[str] = []
+        place.emit(ev.OutputItemAdded(place.output_index, raw(self._item("", "in_progress"))))
+
+    def _item(
+        self, text: str, status: Literal["in_progress", "completed", "incomplete"]
+    ) -> FunctionCall | CustomToolCall:
+        item_id, namespace = self._place.item_id, self._namespace
+        if self._kind == "custom":
+            return CustomToolCall(self._call_id, self._name, text, item_id, namespace=namespace)
+        return FunctionCall(self._call_id, self._name, text, item_id, status, namespace)
+
+    def arguments(self, text: str) -> None:
+        self._pieces.append(text)
+        place = self._place
+        if self._kind == "custom":
+            place.emit(ev.CustomInputDelta(place.item_id, place.output_index, text))
+        else:
+            place.emit(ev.ArgumentsDelta(place.item_id, place.output_index, text))
+
+    def close(self, status: ItemEnd) -> msgspec.Raw:
+        place = self._place
+        if not self._pieces and self._kind == "function":
+            # A call without arguments is `{}` on this wire, never "" (clients parse it), and langchain reads deltas only.
+            self.arguments("{}")
+        text = "".join(self._pieces)
+        if self._kind == "custom":
+            place.emit(ev.CustomInputDone(place.item_id, place.output_index, text))
+        else:
+            place.emit(ev.ArgumentsDone(place.item_id, place.output_index, self._name, text))
+        return raw(self._item(text, status))
+
+
+class OpenNative:
+    """An item only the provider understands: its JSON goes through, its id becomes ours."""
+
+    def __init__(self, place: Place, item: msgspec.Raw) -> None:
+        self._place = place
+        self._latest = self._renamed(item)
+        place.emit(ev.OutputItemAdded(place.output_index, self._latest))
+
+    def _renamed(self, item: msgspec.Raw) -> msgspec.Raw:
+        fields = _decode_fields(item)
+        return raw({"type": fields.get("type"), "id": self._place.item_id} | _without_id(fields))
+
+    def forward(self, event_type: str, event: msgspec.Raw) -> None:
+        fields = {key: value for key, value in _decode_fields(event).items() if key not in _ENVELOPE}
+        place = self._place
+        place.emit(ev.Forwarded(event_type, place.item_id, place.output_index, fields))
+
+    def replace(self, item: msgspec.Raw) -> None:
+        """The provider's later word on the item, which wins."""
+        self._latest = self._renamed(item)
+
+    def close(self, status: ItemEnd) -> msgspec.Raw:
+        if status == "incomplete":
+            fields = _decode_fields(self._latest)
+            if bytes(fields.get("status", b"")) == b'"in_progress"':
+                self._latest = raw(fields | {"status": raw(status)})
+        return self._latest
+
+
+def _without_id(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    return {key: value for key, value in fields.items() if key not in ("id", "type")}
+
+
+OpenItem = OpenMessage | OpenReasoning | OpenCall | OpenNative

@@ -1,0 +1,49 @@
+"""Everything the engine may call, as one frozen struct built in `app.py`.
+
+What would cross rooms sideways arrives here, so the engine names no dialect, no database and no HTTP client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target
+from antiphon.store.base import Store
+
+from .carrier import Sealer
+
+
+class Reply(Protocol):
+    """An upstream's answer. `headers` names are lower case; `chunks` ends with the body and raises UpstreamFault."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The body's first `limit_bytes`."""
+        ...
+
+
+Send = Callable[[HttpRequest], AbstractAsyncContextManager[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """`resolve` raises InvalidRequest(model_not_found); `send` closes the upstream when its block is left."""
+
+    store: Store
+    resolve: Callable[[str], tuple[Target, ...]]
+    dialects: Mapping[DialectName, Dialect]
+    send: Send
+    sealer: Sealer
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    retention_s: int | None

@@ -1,0 +1,209 @@
+"""The streamed events, one Struct each, tagged by `type`.
+
+Snapshots of responses and items are `Raw`: they are encoded once, when they are true, and shared by every reader.
+`sequence_number` is set by the log when the event is appended; nobody else may set it.
+Source: OpenAI OpenAPI `ResponseStreamEvent`; Open Responses `*StreamingEvent`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+NO_LOGPROBS: Final = msgspec.Raw(b"[]")
+
+
+class _Event(msgspec.Struct, tag_field="type", kw_only=True):
+    sequence_number: int = -1
+
+
+class _AboutResponse(_Event, kw_only=False):
+    response: msgspec.Raw
+
+
+class ResponseCreated(_AboutResponse, tag="response.created"):
+    """The upstream answered 2xx: the response exists."""
+
+
+class ResponseInProgress(_AboutResponse, tag="response.in_progress"):
+    """The model works."""
+
+
+class ResponseCompleted(_AboutResponse, tag="response.completed"):
+    """Terminal: a whole answer."""
+
+
+class ResponseIncomplete(_AboutResponse, tag="response.incomplete"):
+    """Terminal: cut short, `incomplete_details` says why."""
+
+
+class ResponseFailed(_AboutResponse, tag="response.failed"):
+    """Terminal: `error` says why."""
+
+
+class OutputItemAdded(_Event, tag="response.output_item.added", kw_only=False):
+    output_index: int
+    item: msgspec.Raw
+
+
+class OutputItemDone(_Event, tag="response.output_item.done", kw_only=False):
+    output_index: int
+    item: msgspec.Raw
+
+
+class _InItem(_Event, kw_only=False):
+    item_id: str
+    output_index: int
+
+
+class _InPart(_InItem, kw_only=False):
+    content_index: int
+
+
+class ContentPartAdded(_InPart, tag="response.content_part.added", kw_only=False):
+    part: msgspec.Raw
+
+
+class ContentPartDone(_InPart, tag="response.content_part.done", kw_only=False):
+    part: msgspec.Raw
+
+
+class OutputTextDelta(_InPart, tag="response.output_text.delta", kw_only=False, gc=False):
+    delta: str
+    logprobs: msgspec.Raw = NO_LOGPROBS
+
+
+class OutputTextDone(_InPart, tag="response.output_text.done", kw_only=False):
+    text: str
+    logprobs: msgspec.Raw = NO_LOGPROBS
+
+
+class AnnotationAdded(_InPart, tag="response.output_text.annotation.added", kw_only=False):
+    annotation_index: int
+    annotation: msgspec.Raw
+
+
+class RefusalDelta(_InPart, tag="response.refusal.delta", kw_only=False):
+    delta: str
+
+
+class RefusalDone(_InPart, tag="response.refusal.done", kw_only=False):
+    refusal: str
+
+
+class ReasoningTextDelta(_InPart, tag="response.reasoning_text.delta", kw_only=False):
+    delta: str
+
+
+class ReasoningTextDone(_InPart, tag="response.reasoning_text.done", kw_only=False):
+    text: str
+
+
+class _InSummary(_InItem, kw_only=False):
+    summary_index: int
+
+
+class SummaryPartAdded(_InSummary, tag="response.reasoning_summary_part.added", kw_only=False):
+    part: msgspec.Raw
+
+
+class SummaryPartDone(_InSummary, tag="response.reasoning_summary_part.done", kw_only=False):
+    part: msgspec.Raw
+
+
+class SummaryTextDelta(_InSummary, tag="response.reasoning_summary_text.delta", kw_only=False):
+    delta: str
+
+
+class SummaryTextDone(_InSummary, tag="response.reasoning_summary_text.done", kw_only=False):
+    text: str
+
+
+class ArgumentsDelta(_InItem, tag="response.function_call_arguments.delta", kw_only=False):
+    delta: str
+
+
+class ArgumentsDone(_InItem, tag="response.function_call_arguments.done", kw_only=False):
+    name: str
+    arguments: str
+
+
+class CustomInputDelta(_InItem, tag="response.custom_tool_call_input.delta", kw_only=False):
+    delta: str
+
+
+class CustomInputDone(_InItem, tag="response.custom_tool_call_input.done", kw_only=False):
+    input: str
+
+
+class Forwarded(msgspec.Struct):
+    """An event about a native item: the upstream's own fields under our ids; `fields` has no envelope keys."""
+
+    type: str
+    item_id: str
+    output_index: int
+    fields: dict[str, msgspec.Raw]
+    sequence_number: int = -1
+
+
+Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
+Event = (
+    ResponseCreated
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | AnnotationAdded
+    | RefusalDelta
+    | RefusalDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | SummaryPartAdded
+    | SummaryPartDone
+    | SummaryTextDelta
+    | SummaryTextDone
+    | ArgumentsDelta
+    | ArgumentsDone
+    | CustomInputDelta
+    | CustomInputDone
+    | Forwarded
+)
+
+DELTAS: Final = (
+    OutputTextDelta,
+    RefusalDelta,
+    ReasoningTextDelta,
+    SummaryTextDelta,
+    ArgumentsDelta,
+    CustomInputDelta,
+)
+"""Events whose frames carry `obfuscation` padding unless the client declines it."""
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def type_of(event: Event) -> str:
+    """The event's `type`, which is also its SSE event name."""
+    if isinstance(event, Forwarded):
+        return event.type
+    return str(event.__struct_config__.tag)
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as one JSON object."""
+    if isinstance(event, Forwarded):
+        envelope: dict[str, object] = {
+            "type": event.type,
+            "sequence_number": event.sequence_number,
+            "item_id": event.item_id,
+            "output_index": event.output_index,
+        }
+        return _encoder.encode(envelope | event.fields)
+    return _encoder.encode(event)

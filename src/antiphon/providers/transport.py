@@ -1,0 +1,194 @@
+"""The only module that does upstream I/O: send an HttpRequest, yield the answer's bytes, under four deadlines.
+
+Leaving `send` early closes the connection, so a client that leaves stops the model. `sim:` URLs are answered by the
+simulator inside this process through the same interface. Must never look into a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import aiohttp
+
+from antiphon.protocol.errors import UpstreamFault
+
+from .base import HttpRequest
+from .simulator_upstream import LocalReply, SimulatorUpstream
+
+_DRAIN_S: Final = 0.25
+_KEEP_ALIVE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `first_byte_s` and `idle_s` bound the wait for the next bytes, `total_s` the whole call."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 120.0
+    idle_s: float = 120.0
+    total_s: float = 1800.0
+
+
+class Transport:
+    """A pool of upstream connections. Use as an async context manager."""
+
+    def __init__(self, deadlines: Deadlines, simulator: SimulatorUpstream | None = None) -> None:
+        self._deadlines = deadlines
+        self._simulator = simulator
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Transport:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=True,
+            trust_env=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=1 << 18,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect_s),
+            skip_auto_headers=("User-Agent",),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpReply | SimulatedReply]:
+        """Open the call; the block owns the connection. Entering raises UpstreamFault (transport, timeout)."""
+        if request.url.startswith("sim:"):
+            return _LocalCall(self._simulator, request)
+        assert self._session is not None, "Transport is used inside its own `async with`"
+        return _Call(self._session, request, self._deadlines)
+
+    async def fetch(self, request: HttpRequest, limit_bytes: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
+        """A whole small answer: status and at most `limit_bytes` of body."""
+        async with self.send(request) as reply:
+            return reply.status, await reply.read(limit_bytes)
+
+
+class _Call:
+    """One HTTP call as a context manager."""
+
+    def __init__(self, session: aiohttp.ClientSession, request: HttpRequest, deadlines: Deadlines) -> None:
+        self._session = session
+        self._request = request
+        self._deadlines = deadlines
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> HttpReply:
+        request, deadlines = self._request, self._deadlines
+        loop_time = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(deadlines.first_byte_s):
+                self._response = await self._session.request(
+                    request.method,
+                    request.url,
+                    data=request.body or None,
+                    headers=request.headers,
+                    allow_redirects=False,
+                )
+        except TimeoutError as error:
+            raise UpstreamFault("timeout", "The model provider did not answer in time.") from error
+        except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
+            raise UpstreamFault("transport", "The model provider could not be reached.") from error
+        return HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        response = self._response
+        if response is None:
+            return
+        if kind is None and not response.content.at_eof():
+            await _drain(response)
+        response.close() if not response.content.at_eof() else response.release()
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Give the last chunk a moment to arrive, so that the connection can be used again."""
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError):
+        return
+
+
+class HttpReply:
+    """An HTTP answer whose body is still to be read."""
+
+    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
+        self._response = response
+        self._deadlines = deadlines
+        self._ends_at = ends_at
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, in the pieces it came in; raises UpstreamFault (transport, timeout)."""
+        while chunk := await self._next(self._deadlines.idle_s):
+            yield chunk
+
+    async def read(self, limit_bytes: int) -> bytes:
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while size_bytes < limit_bytes and (chunk := await self._next(self._deadlines.idle_s)):
+            pieces.append(chunk)
+            size_bytes += len(chunk)
+        return b"".join(pieces)[:limit_bytes]
+
+    async def _next(self, idle_s: float) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = min(loop.time() + idle_s, self._ends_at)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise UpstreamFault(
+                "timeout", "The model provider stopped sending in the middle of its answer."
+            ) from error
+        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            raise UpstreamFault("transport", "The connection to the model provider broke.") from error
+
+
+class SimulatedReply:
+    """The simulator's answer, in the same shape."""
+
+    def __init__(self, reply: LocalReply) -> None:
+        self._chunks = reply.chunks
+        self.status = reply.status
+        self.headers: Mapping[str, str] = reply.headers
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+    async def read(self, limit_bytes: int) -> bytes:
+        pieces = [chunk async for chunk in self._chunks]
+        return b"".join(pieces)[:limit_bytes]
+
+
+class _LocalCall:
+    """A call that the simulator answers."""
+
+    def __init__(self, simulator: SimulatorUpstream | None, request: HttpRequest) -> None:
+        self._simulator = simulator
+        self._request = request
+
+    async def __aenter__(self) -> SimulatedReply:
+        if self._simulator is None:
+            raise UpstreamFault("not_found", "The simulator is switched off on this server.")
+        return SimulatedReply(await self._simulator.answer(self._request))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None

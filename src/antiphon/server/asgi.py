@@ -1,0 +1,122 @@
+"""The ASGI vocabulary this edge uses, and the few ways a request is read and an answer is sent.
+
+Source: ASGI HTTP specification 2.4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from antiphon import __version__
+from antiphon.protocol.errors import InvalidRequest, TooLarge
+from antiphon.protocol.ids import new_id
+
+# pyright: reportExplicitAny=false -- the ASGI specification types scope and messages as dicts of anything.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Sequence[tuple[str, str]]
+
+OPENAI_VERSION: Final = "2020-10-01"
+_SERVER: Final = f"antiphon/{__version__}".encode()
+_MAX_REQUEST_ID: Final = 128
+
+
+class Exchange:
+    """One HTTP request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        path: str = scope["path"]
+        self.path = path.removeprefix("/api") if path.startswith("/api/v1/") else path
+        self.headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.receive = receive
+        self.request_id = new_id("req")
+        self.status = 0
+        self.is_gone = False
+        self._query: bytes = scope["query_string"]
+        self._send = send
+        self._started_at = time.perf_counter()
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        return parse_qsl(self._query.decode("latin-1"), keep_blank_values=True)
+
+    @property
+    def elapsed_ms(self) -> int:
+        return round((time.perf_counter() - self._started_at) * 1000)
+
+    @property
+    def client_request_id(self) -> str | None:
+        """The caller's own X-Client-Request-Id, for the log."""
+        given = self.headers.get("x-client-request-id")
+        return given[:_MAX_REQUEST_ID] if given else None
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
+        self._check_announced(limit_bytes)
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                self.is_gone = True
+                return b""
+            piece: bytes = message.get("body", b"")
+            size_bytes += len(piece)
+            if size_bytes > limit_bytes:
+                raise _too_large(limit_bytes)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _check_announced(self, limit_bytes: int) -> None:
+        announced = self.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit_bytes:
+            raise _too_large(limit_bytes)
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise InvalidRequest(
+                f"Content-Encoding {encoding!r} is not supported: send the JSON body uncompressed.",
+                code="unsupported_content_encoding",
+            )
+
+    async def start(
+        self, status: int, content_type: str, extra: Headers = (), length: int | None = None
+    ) -> None:
+        """Send the status and headers."""
+        self.status = status
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"server", _SERVER),
+            (b"x-request-id", self.request_id.encode()),
+            (b"openai-processing-ms", str(self.elapsed_ms).encode()),
+            (b"openai-version", OPENAI_VERSION.encode()),
+        ]
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        headers.extend((name.encode(), value.encode("latin-1", "replace")) for name, value in extra)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, body: bytes, *, is_last: bool = False) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+
+    async def answer(
+        self, status: int, body: bytes, extra: Headers = (), content_type: str = "application/json"
+    ) -> None:
+        """Send a whole answer."""
+        await self.start(status, content_type, extra, len(body))
+        await self.write(body, is_last=True)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The request body is larger than {limit_bytes // (1024 * 1024)} MB. Send large files by URL or as several requests."
+    )
