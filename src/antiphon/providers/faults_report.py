@@ -25,9 +25,7 @@ _MAX_MESSAGES: Final = 3
 _CODE_KEYS: Final = frozenset(
     {"code", "type", "status", "reason", "error_code", "errorCode", "error_type", "__type", "quotaId"}
 )
-_MESSAGE_KEYS: Final = frozenset(
-    {"message", "msg", "detail", "error", "Message", "error_description", "error_message"}
-)
+_MESSAGE_KEYS: Final = frozenset({"message", "msg", "detail", "error", "Message", "error_description", "error_message"})
 # pydantic's validation errors quote the request back under these keys: a prompt is no diagnosis.
 _ECHO_KEYS: Final = frozenset({"input", "ctx", "body", "request", "messages", "prompt"})
 # OpenRouter puts the provider's own body, as text, under `raw`; its outer message then says nothing.

@@ -65,9 +65,7 @@ def duration_s(text: str) -> float | None:
     return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))
 
 
-def _hints(
-    headers: Mapping[str, str], retry_delay: str | None, is_rate_limit: bool
-) -> Iterator[float | None]:
+def _hints(headers: Mapping[str, str], retry_delay: str | None, is_rate_limit: bool) -> Iterator[float | None]:
     now = _now(headers)
     milliseconds = _number(headers.get("retry-after-ms", ""))
     yield None if milliseconds is None else milliseconds / 1000
@@ -86,9 +84,7 @@ def _reset_s(headers: Mapping[str, str], prefix: str, now: datetime) -> float | 
             seconds = _instant_or_seconds(value, now)
             if seconds is not None:
                 waits[name] = seconds
-    spent = [
-        wait for name, wait in waits.items() if _is_spent(headers.get(name.replace("reset", "remaining"), ""))
-    ]
+    spent = [wait for name, wait in waits.items() if _is_spent(headers.get(name.replace("reset", "remaining"), ""))]
     return max(spent or waits.values(), default=None)
 
 

@@ -11,9 +11,7 @@ from antiphon.protocol.errors import FAULTS, wire_of
 from antiphon.providers.faults import classify, classify_event
 
 
-def openai_body(
-    message: str, *, code: Any = None, kind: str | None = None, param: str | None = None
-) -> bytes:
+def openai_body(message: str, *, code: Any = None, kind: str | None = None, param: str | None = None) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
@@ -314,9 +312,7 @@ def test_request_id_is_the_providers_and_fit_for_a_header(headers: dict[str, str
     assert classify(529, headers, anthropic_body("overloaded_error", "x")).request_id == expected
 
 
-@pytest.mark.parametrize(
-    ("word", "expected"), [("true", True), ("False", False), ("maybe", None), (None, None)]
-)
+@pytest.mark.parametrize(("word", "expected"), [("true", True), ("False", False), ("maybe", None), (None, None)])
 def test_should_retry_is_the_providers_word_or_none(word: str | None, expected: bool | None) -> None:
     headers = {} if word is None else {"x-should-retry": word}
     assert classify(500, headers, b"").should_retry is expected

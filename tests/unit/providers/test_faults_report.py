@@ -109,9 +109,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["error", "message", "code", "detail", "metadata", "raw"]), inner, max_size=4
-        )
+        | st.dictionaries(st.sampled_from(["error", "message", "code", "detail", "metadata", "raw"]), inner, max_size=4)
     ),
     max_leaves=12,
 )

@@ -53,9 +53,7 @@ HINTS: list[tuple[dict[str, str], str | None, float | None]] = [
 
 
 @pytest.mark.parametrize(("headers", "retry_delay", "expected"), HINTS)
-def test_first_usable_hint_wins(
-    headers: dict[str, str], retry_delay: str | None, expected: float | None
-) -> None:
+def test_first_usable_hint_wins(headers: dict[str, str], retry_delay: str | None, expected: float | None) -> None:
     assert retry_after_s(headers, retry_delay, is_rate_limit=True) == (
         None if expected is None else pytest.approx(expected)
     )
