@@ -41,6 +41,16 @@ class Vendor:
     is_local: bool = False
 
 
+def call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
+    """What every call to a vendor carries: JSON in, a stream out, the credential, the operator's own headers last."""
+    headers = {"content-type": "application/json", "accept": "text/event-stream"}
+    if vendor.api_key and vendor.auth == "bearer":
+        headers["authorization"] = f"Bearer {vendor.api_key}"
+    elif vendor.api_key and vendor.auth != "none":
+        headers[vendor.auth] = vendor.api_key
+    return tuple((headers | {name.lower(): value for name, value in vendor.headers.items()}).items())
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One place a turn can be sent: a vendor and the name it knows the model by."""

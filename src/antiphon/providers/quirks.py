@@ -47,7 +47,7 @@ class ResponsesQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How reasoning items are read back: by encrypted_content (which is then asked for by `include`), by their plain
     `content` (vLLM, llama.cpp, LM Studio, Mistral, DeepSeek), or not at all."""
     reads_foreign_reasoning: bool = True
-    """Whether encrypted reasoning that a client brings from elsewhere is forwarded; without, it is removed and named."""
+    """Whether encrypted reasoning that a client brings from elsewhere is forwarded, or removed and named."""
     reasoning_crosses_models: bool = False
     """Whether another model of the same account may be sent this model's reasoning."""
     system_messages: Literal["keep", "system", "fold"] = "keep"
