@@ -1,6 +1,7 @@
 """What a vendor does differently from its dialect's norm, as data: one Struct per dialect.
 
-Each field is read in exactly one place, in that dialect's module; catalog rows set them as `quirks.<dialect>.<field>`.
+Each field is read in exactly one place, in that dialect's module; catalog rows set them as
+`quirks.<dialect>.<field>`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,117 @@ from typing import Literal
 
 import msgspec
 
+ChatTuning = Literal[
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "parallel_tool_calls",
+    "verbosity",
+    "user",
+    "metadata",
+    "safety_identifier",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "store",
+]
+ChatInput = Literal["image", "image_url", "audio", "video", "file", "file_url"]
+ChatChoice = Literal["none", "required", "function", "allowed_tools"]
 
-class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deviations of a chat_completions vendor."""
+
+class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Deviations of a chat_completions vendor.
+
+    The defaults suit a server nobody has described yet: OpenAI's older field names, only fields that every
+    implementation takes, reasoning accepted under any name and sent back as it came.
+    """
+
+    system_role: Literal["system", "developer"] = "system"
+    """The role that instructions and developer messages get."""
+    single_system: bool = False
+    """Only one leading system message is taken: leading ones are merged, later ones become tagged user text."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """The name of the output limit."""
+    has_stream_options: bool = True
+    """The server takes `stream_options` and then ends with a usage chunk."""
+    tuning: frozenset[ChatTuning] = frozenset(
+        {
+            "temperature",
+            "top_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "logprobs",
+            "parallel_tool_calls",
+            "user",
+        }
+    )
+    """Request fields that only tune and that the server takes; others are dropped by name.
+
+    "store" sends `store:false`, "logprobs" both of its fields.
+    """
+    extra_body: dict[str, str | bool | int | float | dict[str, str | bool | int | float]] = {}
+    """Constant fields of every request, such as Groq's `reasoning_format`."""
+
+    reasoning_request: Literal["none", "effort", "openrouter", "thinking_type", "thinking_and_effort"] = (
+        "effort"
+    )
+    """How effort is asked for: `reasoning_effort`, `reasoning:{effort}`, `thinking:{type}`, or the first and last."""
+    effort_map: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"minimal": "low", "xhigh": "high", "max": "high"}
+    )
+    """Our effort words to the vendor's; words that are absent go as they are, "" leaves the effort out."""
+    replays_reasoning: bool = True
+    """The model's own reasoning is sent back with its turn; False where the server refuses the field."""
+    empty_reasoning_field: Literal["", "reasoning_content", "reasoning"] = ""
+    """The field that must stand, empty, on tool-calling turns of other models (DeepSeek, Kimi)."""
+    think_models: tuple[str, ...] = ()
+    """Models (shell patterns) whose text opens with `<think>...</think>`, to be split off as reasoning."""
+    reasoning_is_extra: bool = False
+    """Usage counts reasoning tokens outside `completion_tokens` (xAI)."""
+
+    inputs: frozenset[ChatInput] = frozenset({"image", "image_url", "audio"})
+    """Input parts the server takes: "image" and "file" come inline, "image_url" and "file_url" it fetches itself."""
+    has_original_detail: bool = False
+    """Images may ask for `detail: original`; elsewhere it is sent as `high`."""
+    audio_as_data_url: bool = False
+    """`input_audio.data` is a data: URL, not bare base64 (Qwen-Omni)."""
+    prompt_cache_breakpoint: Literal["none", "native", "cache_control"] = "none"
+    """How a cache breakpoint of an input part is written; `cache_control` is Anthropic's, at most four a body."""
+
+    custom_tools: Literal["wrapped", "native"] = "wrapped"
+    """Custom tools as functions with one string argument, or as such (OpenAI)."""
+    grammar: Literal["told", "pattern"] = "told"
+    """How a wrapped tool's grammar is kept: in words, a regex also as a schema `pattern` (guided decoding)."""
+    has_strict_tools: bool = True
+    """Functions may carry `strict`."""
+    tool_choices: frozenset[ChatChoice] = frozenset({"none", "required", "function"})
+    """Forms of tool_choice besides "auto"; a missing one is emulated by filtering tools or refused by name."""
+    required_word: Literal["required", "any"] = "required"
+    """How `tool_choice: required` is spelled (Mistral: any)."""
+    forcing_stops_thinking: bool = False
+    """A forced tool call is refused while thinking: thinking is switched off for that call (DeepSeek)."""
+    tool_call_id_length: int = 0
+    """Tool call ids must be exactly so many alphanumerics; others are re-encoded. 0: any id (Mistral: 9)."""
+    bridges_tool_to_user: bool = False
+    """No user message may directly follow a tool message: a short assistant message goes between (Mistral)."""
+    empty_content: Literal["null", "omitted", "empty"] = "null"
+    """The `content` of an assistant message that only calls tools."""
+    has_refusal_field: bool = False
+    """Assistant messages may carry `refusal`; elsewhere a refusal is plain text."""
+    response_formats: frozenset[Literal["json_schema", "json_object"]] = frozenset(
+        {"json_schema", "json_object"}
+    )
+    """Structured outputs the server enforces. Without json_object a schema of any object stands in for it."""
+
+    is_end_lenient: bool = False
+    """An end without finish_reason is a whole answer if `[DONE]` or usage came (old Ollama, some proxies)."""
+    models_path: str = "/models"
+    """Where the vendor lists its models, below base_url; "" where it does not."""
+    query: str = ""
+    """Query string of every call, without "?" (Azure's dated surface: `api-version=...`)."""
 
 
 class ResponsesQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
