@@ -53,11 +53,7 @@ def call_events(index: int, arguments: str = '{"a":1}') -> tuple[list[Event], Ev
             "output_index": index,
             "item": item | {"status": "in_progress", "arguments": ""},
         },
-        *(
-            [place | {"type": "response.function_call_arguments.delta", "delta": arguments}]
-            if arguments
-            else []
-        ),
+        *([place | {"type": "response.function_call_arguments.delta", "delta": arguments}] if arguments else []),
         place | {"type": "response.function_call_arguments.done", "arguments": arguments},
         {"type": "response.output_item.done", "output_index": index, "item": done},
     ], done
