@@ -41,7 +41,7 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     system_role: Literal["system", "developer"] = "system"
     """The role that instructions and developer messages get."""
     single_system: bool = False
-    """Only one leading system message is taken: leading ones are merged, later ones become tagged user text."""
+    """Only one leading system message is taken: leading ones merge, later ones become tagged user text."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The name of the output limit."""
     has_stream_options: bool = True
@@ -64,10 +64,8 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     extra_body: dict[str, str | bool | int | float | dict[str, str | bool | int | float]] = {}
     """Constant fields of every request, such as Groq's `reasoning_format`."""
 
-    reasoning_request: Literal["none", "effort", "openrouter", "thinking_type", "thinking_and_effort"] = (
-        "effort"
-    )
-    """How effort is asked for: `reasoning_effort`, `reasoning:{effort}`, `thinking:{type}`, or the first and last."""
+    reasoning_request: Literal["none", "effort", "openrouter", "thinking_type", "thinking_and_effort"] = "effort"
+    """How effort is asked for: `reasoning_effort`, `reasoning:{effort}`, `thinking:{type}`, or 1 and 3."""
     effort_map: dict[str, str] = msgspec.field(
         default_factory=lambda: {"minimal": "low", "xhigh": "high", "max": "high"}
     )
@@ -82,22 +80,22 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Usage counts reasoning tokens outside `completion_tokens` (xAI)."""
 
     inputs: frozenset[ChatInput] = frozenset({"image", "image_url", "audio"})
-    """Input parts the server takes: "image" and "file" come inline, "image_url" and "file_url" it fetches itself."""
+    """Input parts taken: "image" and "file" come inline, "image_url" and "file_url" the server fetches."""
     has_original_detail: bool = False
     """Images may ask for `detail: original`; elsewhere it is sent as `high`."""
     audio_as_data_url: bool = False
     """`input_audio.data` is a data: URL, not bare base64 (Qwen-Omni)."""
     prompt_cache_breakpoint: Literal["none", "native", "cache_control"] = "none"
-    """How a cache breakpoint of an input part is written; `cache_control` is Anthropic's, at most four a body."""
+    """A cache breakpoint of an input part; `cache_control` is Anthropic's way, at most four a body."""
 
     custom_tools: Literal["wrapped", "native"] = "wrapped"
     """Custom tools as functions with one string argument, or as such (OpenAI)."""
     grammar: Literal["told", "pattern"] = "told"
-    """How a wrapped tool's grammar is kept: in words, a regex also as a schema `pattern` (guided decoding)."""
+    """A wrapped tool's grammar: told in words, a regex also as a schema `pattern` (guided decoding)."""
     has_strict_tools: bool = True
     """Functions may carry `strict`."""
     tool_choices: frozenset[ChatChoice] = frozenset({"none", "required", "function"})
-    """Forms of tool_choice besides "auto"; a missing one is emulated by filtering tools or refused by name."""
+    """Forms of tool_choice besides "auto"; a missing one is emulated by filtering tools or refused."""
     required_word: Literal["required", "any"] = "required"
     """How `tool_choice: required` is spelled (Mistral: any)."""
     forcing_stops_thinking: bool = False
@@ -105,14 +103,12 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tool_call_id_length: int = 0
     """Tool call ids must be exactly so many alphanumerics; others are re-encoded. 0: any id (Mistral: 9)."""
     bridges_tool_to_user: bool = False
-    """No user message may directly follow a tool message: a short assistant message goes between (Mistral)."""
+    """No user message may follow a tool message: a short assistant message goes between (Mistral)."""
     empty_content: Literal["null", "omitted", "empty"] = "null"
     """The `content` of an assistant message that only calls tools."""
     has_refusal_field: bool = False
     """Assistant messages may carry `refusal`; elsewhere a refusal is plain text."""
-    response_formats: frozenset[Literal["json_schema", "json_object"]] = frozenset(
-        {"json_schema", "json_object"}
-    )
+    response_formats: frozenset[Literal["json_schema", "json_object"]] = frozenset({"json_schema", "json_object"})
     """Structured outputs the server enforces. Without json_object a schema of any object stands in for it."""
 
     is_end_lenient: bool = False
