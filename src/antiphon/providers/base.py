@@ -120,7 +120,8 @@ class Turn:
 class ToolName:
     """How one tool of the client's is called on the wire, so that its calls can be lifted back.
 
-    `wrapped`: a custom tool sent as a function with one string argument `input`.
+    `wrapped`: a custom tool sent as a function with one string argument `input`. `is_search`: the function that stands
+    for a tool search which the client runs; its calls are lifted to `tool_search_call` items.
     """
 
     wire_name: str
@@ -128,6 +129,7 @@ class ToolName:
     kind: Literal["function", "custom"]
     namespace: str | None = None
     wrapped: bool = False
+    is_search: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 Namespaces are flattened to `namespace__name`, custom tools become functions with one string argument `input` where the
 target has no custom tools, illegal or long names are sanitised and given a hash of the original, so that the same tool
 always gets the same wire name (prefixes stay byte-stable). Tools declared mid-conversation (`additional_tools`, loaded
-by `tool_search_output`) are lowered with the rest, in order of appearance.
+by `tool_search_output`) are lowered with the rest, in order of appearance. A tool search that the client runs becomes a
+function `tool_search`, and its call a `tool_search_call` item again.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from antiphon.protocol.deltas import Native
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import AdditionalTools, ToolSearchOutput
-from antiphon.protocol.tools import CustomTool, FunctionTool, HostedTool, NamespaceTool, Tool
+from antiphon.protocol.tools import CustomTool, FunctionTool, GrammarSpec, HostedTool, NamespaceTool, Tool, ToolRef
 
 from .base import Entry, ToolName
 
@@ -26,6 +28,11 @@ LEGAL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ILLEGAL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9_-]")
 MAX_NAME_LENGTH: Final = 64
 EMPTY_SCHEMA: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
+TOOL_SEARCH: Final = "tool_search"
+_SEARCH_SCHEMA: Final = msgspec.Raw(
+    b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
+    b'"required":["query"]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,15 @@ class LoweredTool:
 
 @dataclass(frozen=True, slots=True)
 class LoweredTools:
-    """All tools of a turn in wire names. `hosted` are those this module does not lower, in order."""
+    """All tools of a turn in wire names.
+
+    `hosted` are those this module does not lower, in order; `hosted_names` say where they stand, as
+    `HttpRequest.dropped` does (`tools[2].web_search`).
+    """
 
     tools: tuple[LoweredTool, ...]
     hosted: tuple[HostedTool, ...]
+    hosted_names: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[ToolName, ...]:
@@ -64,23 +76,50 @@ def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_t
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
     """
     lowered: dict[str, LoweredTool] = {}
-    hosted: list[HostedTool] = []
-    for tool in _all_tools(tools, context):
+    hosted: list[tuple[HostedTool, str]] = []
+    for tool, where in _all_tools(tools, context):
         if isinstance(tool, HostedTool):
-            hosted.append(tool)
+            search = _client_search(tool)
+            if search is None:
+                hosted.append((tool, f"{where}.{tool.type}"))
+            else:
+                _add(lowered, search)
         elif isinstance(tool, NamespaceTool):
             for inner in tool.tools:
                 _add(lowered, _lower(inner, tool.name, has_custom_tools))
         else:
             _add(lowered, _lower(tool, None, has_custom_tools))
-    return LoweredTools(tuple(lowered.values()), tuple(hosted))
+    return LoweredTools(tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted))
 
 
-def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[Tool]:
-    yield from tools
+def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[tuple[Tool, str]]:
+    for index, tool in enumerate(tools):
+        yield tool, f"tools[{index}]"
     for entry in context:
         if isinstance(entry, AdditionalTools | ToolSearchOutput):
-            yield from entry.tools
+            kind = "additional_tools" if isinstance(entry, AdditionalTools) else "tool_search_output"
+            for index, tool in enumerate(entry.tools):
+                yield tool, f"{kind}.tools[{index}]"
+
+
+class _SearchTool(msgspec.Struct, frozen=True):
+    """The parts of a `tool_search` declaration that a function tool can carry."""
+
+    execution: str | None = None
+    description: str | None = None
+    parameters: msgspec.Raw | None = None
+
+
+def _client_search(tool: HostedTool) -> LoweredTool | None:
+    """A tool search that the client runs, as a function; None for any other hosted tool."""
+    if tool.type != TOOL_SEARCH:
+        return None
+    declared = msgspec.json.decode(tool.raw, type=_SearchTool)
+    if declared.execution != "client":
+        return None
+    description = declared.description or "Find tools that are not listed yet; what is found can then be called."
+    function = FunctionTool(TOOL_SEARCH, description, declared.parameters or _SEARCH_SCHEMA)
+    return LoweredTool(ToolName(TOOL_SEARCH, TOOL_SEARCH, "function", is_search=True), function, description)
 
 
 def _lower(tool: FunctionTool | CustomTool, namespace: str | None, has_custom_tools: bool) -> LoweredTool:
@@ -110,6 +149,40 @@ def lift(names: Iterable[ToolName], wire: str) -> ToolName:
     return ToolName(wire, wire, "function")
 
 
+def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:
+    """The declared tools that tool_choice means by `ref`: one, a whole namespace, or none."""
+    if ref.type == "namespace":
+        return tuple(name for name in names if name.namespace == ref.name)
+    if ref.type == TOOL_SEARCH:
+        return tuple(name for name in names if name.is_search)
+    return tuple(
+        name
+        for name in names
+        if name.name == ref.name
+        and name.kind == ref.type
+        and not name.is_search
+        and ref.namespace in (None, name.namespace)
+    )
+
+
+def search_call(key: int, call_id: str, arguments: str) -> Native:
+    """The `tool_search_call` item of a call to the function `tool_search`; `arguments` as the model wrote them."""
+    try:
+        value = msgspec.json.decode(arguments, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        value = msgspec.Raw(msgspec.json.encode(arguments))
+    item = _SearchCall(TOOL_SEARCH + "_call", call_id, value, "client", "completed")
+    return Native(key, item.type, msgspec.Raw(msgspec.json.encode(item)))
+
+
+class _SearchCall(msgspec.Struct, frozen=True):
+    type: str
+    call_id: str
+    arguments: msgspec.Raw
+    execution: str
+    status: str
+
+
 def custom_input(arguments: str) -> str:
     """The text of a wrapped custom tool's `{"input": ...}` arguments; the arguments themselves if they are not that."""
     try:
@@ -127,17 +200,22 @@ class _Wrapped(msgspec.Struct, frozen=True):
     input: str
 
 
-def wrapped_schema(tool: CustomTool) -> bytes:
-    """The parameters of the function that wraps a custom tool; a grammar is told in words."""
-    description = "The whole input of the tool, as plain text."
+def wrapped_schema(tool: CustomTool, *, has_patterns: bool = False) -> bytes:
+    """The parameters of the function that wraps a custom tool; a grammar is told in words.
+
+    With `has_patterns` a regex stands in the schema too, for servers whose guided decoding enforces it.
+    """
+    text = {"type": "string", "description": "The whole input of the tool, as plain text."}
     grammar = tool.format
-    if isinstance(grammar, msgspec.Struct) and getattr(grammar, "syntax", None):
-        description = (
+    if isinstance(grammar, GrammarSpec):
+        text["description"] = (
             f"The whole input of the tool. It must follow this {grammar.syntax} grammar:\n{grammar.definition}"
         )
+        if has_patterns and grammar.syntax == "regex":
+            text["pattern"] = f"^(?:{grammar.definition})$"
     schema = {
         "type": "object",
-        "properties": {"input": {"type": "string", "description": description}},
+        "properties": {"input": text},
         "required": ["input"],
         "additionalProperties": False,
     }
