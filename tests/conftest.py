@@ -1,11 +1,73 @@
-"""Options that every test knows."""
+"""Options and fixtures that every suite may use: the scripted upstream and real servers before it."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
 import pytest
+from tests.harness.client import Client
+from tests.harness.process import ServerProcess
+from tests.upstream.server import Upstream
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; read the diff before you commit it"
     )
+
+
+@pytest.fixture(scope="session")
+def shared_upstream() -> Iterator[Upstream]:
+    """One scripted provider for the session."""
+    running = Upstream().start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def upstream(shared_upstream: Upstream) -> Iterator[Upstream]:
+    """The scripted provider, without earlier tests' scripts; it must not have refused anything unasked."""
+    shared_upstream.forget()
+    yield shared_upstream
+    assert shared_upstream.refusals == [], "the upstream refused what Antiphon sent (or clear `refusals`)"
+
+
+@pytest.fixture(scope="session")
+def antiphon_server(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One real server for the session: fast, shared, never killed by a test."""
+    server = ServerProcess(tmp_path_factory.mktemp("server"), shared_upstream.url).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def new_server(shared_upstream: Upstream, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """A function that starts a server of the test's own, to be drained, killed or configured."""
+    started: list[ServerProcess] = []
+
+    def start(**settings: Any) -> ServerProcess:
+        folder = tmp_path / f"server{len(started)}"
+        folder.mkdir()
+        server = ServerProcess(folder, shared_upstream.url, **settings)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A connection pool without reuse, so that each request's end is its own."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        yield session
+
+
+@pytest.fixture
+def client(antiphon_server: ServerProcess, http: aiohttp.ClientSession) -> Client:
+    """The raw client of the shared server."""
+    return Client(http, antiphon_server.url)
