@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Assembler:
         self.failure: UpstreamFault | None = None
         self._emit = emit
         self._seal = seal
-        self._taken = set() if taken_call_ids is None else taken_call_ids
+        self._taken = set[str]() if taken_call_ids is None else taken_call_ids
         self._output: list[msgspec.Raw | None] = []
         self._open: dict[int, tuple[int, OpenItem]] = {}
         self._past_usage = de.Usage()
@@ -83,7 +83,7 @@ class Assembler:
     def apply_all(self, deltas: list[de.Delta]) -> None:
         """Apply a chunk's deltas; those after the end of the turn are ignored."""
         for delta in deltas:
-            _APPLY[type(delta)](self, delta)
+            self._APPLY[type(delta)](self, delta)
 
     def end_turn(self) -> None:
         """The turn's bytes have ended: close what is open, keep the replay record."""
@@ -93,9 +93,7 @@ class Assembler:
         if self._kept is not None:
             record = ReplayRecord(*self._origin, self._kept.blocks, self._kept.essential, self._call_ids)
         family, scope, model = self._origin
-        carried = {
-            index: ReplayRecord(family, scope, model, blocks) for index, blocks in self._carried.items()
-        }
+        carried = {index: ReplayRecord(family, scope, model, blocks) for index, blocks in self._carried.items()}
         self.turns.append(StoredTurn(self._first, len(self._output), record, carried))
 
     def finish(self, completed_at: int) -> ev.Terminal:
@@ -126,7 +124,7 @@ class Assembler:
         response.usage = ResponseUsage.of(self.usage)
         return response
 
-    # -- items ---------------------------------------------------------------------------------------------------------
+    # -- items
 
     def _place(self, item_type: str) -> Place:
         index = len(self._output)
@@ -177,7 +175,7 @@ class Assembler:
         self._taken.add(public)
         return public
 
-    # -- deltas --------------------------------------------------------------------------------------------------------
+    # -- deltas
 
     def _on_started(self, delta: de.Started) -> None:
         if delta.service_tier:
@@ -275,25 +273,24 @@ class Assembler:
     def _on_failed(self, delta: de.Failed) -> None:
         self.failure = delta.error
 
-
-_APPLY: Final[dict[type, Callable[..., None]]] = {
-    de.Started: Assembler._on_started,
-    de.Text: Assembler._on_text,
-    de.Refusal: Assembler._on_refusal,
-    de.Cited: Assembler._on_cited,
-    de.Summary: Assembler._on_summary,
-    de.Thought: Assembler._on_thought,
-    de.Thinking: Assembler._on_thinking,
-    de.Carried: Assembler._on_carried,
-    de.CallStarted: Assembler._on_call_started,
-    de.CallArguments: Assembler._on_call_arguments,
-    de.Native: Assembler._on_native,
-    de.NativeEvent: Assembler._on_native_event,
-    de.Ended: Assembler._on_ended,
-    de.Used: Assembler._on_used,
-    de.Kept: Assembler._on_kept,
-    de.Removed: Assembler._on_removed,
-    de.Paused: Assembler._on_paused,
-    de.Finished: Assembler._on_finished,
-    de.Failed: Assembler._on_failed,
-}
+    _APPLY: ClassVar[dict[type, Callable[..., None]]] = {
+        de.Started: _on_started,
+        de.Text: _on_text,
+        de.Refusal: _on_refusal,
+        de.Cited: _on_cited,
+        de.Summary: _on_summary,
+        de.Thought: _on_thought,
+        de.Thinking: _on_thinking,
+        de.Carried: _on_carried,
+        de.CallStarted: _on_call_started,
+        de.CallArguments: _on_call_arguments,
+        de.Native: _on_native,
+        de.NativeEvent: _on_native_event,
+        de.Ended: _on_ended,
+        de.Used: _on_used,
+        de.Kept: _on_kept,
+        de.Removed: _on_removed,
+        de.Paused: _on_paused,
+        de.Finished: _on_finished,
+        de.Failed: _on_failed,
+    }

@@ -1,7 +1,8 @@
 """Output items while they are being written: one small state machine per kind.
 
     message    added · (part added · delta* · text/refusal done · part done)* · done
-    reasoning  added · (summary part added · delta* · done · part done)* or (part added · delta* · done · part done) · done
+    reasoning  added · (summary part added · delta* · text done · part done)* · done
+               added · part added · delta* · text done · part done · done          (raw text of open models)
     call       added · delta* · arguments/input done · done
     native     added · forwarded* · done
 
@@ -85,9 +86,7 @@ class OpenMessage:
         self._end_part()
         part = self._part = _Part(kind, len(self._finished))
         place = self._place
-        place.emit(
-            ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, raw(part.content()))
-        )
+        place.emit(ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, raw(part.content())))
         return part
 
     def text(self, text: str, logprobs: msgspec.Raw | None) -> None:
@@ -111,9 +110,7 @@ class OpenMessage:
         place = self._place
         index = len(part.annotations)
         part.annotations.append(annotation)
-        place.emit(
-            ev.AnnotationAdded(place.item_id, place.output_index, part.content_index, index, annotation)
-        )
+        place.emit(ev.AnnotationAdded(place.item_id, place.output_index, part.content_index, index, annotation))
 
     def _end_part(self) -> None:
         part, self._part = self._part, None
@@ -228,7 +225,7 @@ class OpenCall:
     def close(self, status: ItemEnd) -> msgspec.Raw:
         place = self._place
         if not self._pieces and self._kind == "function":
-            # A call without arguments is `{}` on this wire, never "" (clients parse it), and langchain reads deltas only.
+            # A call without arguments is `{}` on this wire, never "": clients parse it, and langchain reads deltas only.
             self.arguments("{}")
         text = "".join(self._pieces)
         if self._kind == "custom":

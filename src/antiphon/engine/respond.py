@@ -74,9 +74,7 @@ async def respond(
     assembler = Assembler(response, emit, seal=seal, taken_call_ids=context.call_ids)
     loop = _Loop(ports, assembler, progress)
     terminal = await loop.run(Turn(request, context.entries), targets)
-    return Outcome(
-        terminal, response, context.own_input, tuple(assembler.turns), assembler.usage, progress.target
-    )
+    return Outcome(terminal, response, context.own_input, tuple(assembler.turns), assembler.usage, progress.target)
 
 
 def _sealing(ports: Ports, project: str) -> Callable[[ReplayRecord], str]:

@@ -41,7 +41,22 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that `chunk` completes."""
-        buffered = self._tail + chunk if self._tail else chunk
+        events: list[SseEvent] = []
+        for line in self._lines_of(self._tail + chunk if self._tail else chunk):
+            if line.startswith(b"data:"):
+                value = line[6:] if line.startswith(b"data: ") else line[5:]
+                self._lines.append(value)
+                self._size_bytes += len(value)
+            elif not line:
+                self._dispatch(events)
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip()
+            elif line == b"data":
+                self._lines.append(b"")
+        return events
+
+    def _lines_of(self, buffered: bytes) -> list[bytes]:
+        """The whole lines of what has come; the rest waits in `_tail`."""
         if self._is_start:
             if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
                 self._tail = buffered
@@ -58,19 +73,7 @@ class SseDecoder:
         self._tail = lines.pop() + held
         if len(self._tail) + self._size_bytes > MAX_EVENT_BYTES:
             raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
-        events: list[SseEvent] = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                value = line[6:] if line.startswith(b"data: ") else line[5:]
-                self._lines.append(value)
-                self._size_bytes += len(value)
-            elif not line:
-                self._dispatch(events)
-            elif line.startswith(b"event:"):
-                self._name = line[6:].strip()
-            elif line == b"data":
-                self._lines.append(b"")
-        return events
+        return lines
 
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._lines:

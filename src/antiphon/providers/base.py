@@ -36,7 +36,7 @@ class Vendor:
     auth: AuthStyle = "bearer"
     api_key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    quirks: Quirks = Quirks()
+    quirks: Quirks = field(default_factory=Quirks)
     scope: str = ""
     is_local: bool = False
 

@@ -153,9 +153,7 @@ class HttpReply:
             async with asyncio.timeout_at(deadline):
                 return await self._response.content.readany()
         except TimeoutError as error:
-            raise UpstreamFault(
-                "timeout", "The model provider stopped sending in the middle of its answer."
-            ) from error
+            raise UpstreamFault("timeout", "The model provider stopped sending in the middle of its answer.") from error
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise UpstreamFault("transport", "The connection to the model provider broke.") from error
 

@@ -86,11 +86,7 @@ async def _route(edge: Edge, exchange: Exchange, trace: _Trace) -> None:
         trace.principal = await edge.keys.authenticate(exchange.headers)
         _allow(exchange, "GET")
         model_id = path[len(_MODELS) :].strip("/")
-        await (
-            retrieve_model(exchange, edge.router, model_id)
-            if model_id
-            else list_models(exchange, edge.router)
-        )
+        await (retrieve_model(exchange, edge.router, model_id) if model_id else list_models(exchange, edge.router))
     elif path in _PLAIN:
         _allow(exchange, "GET", "HEAD")
         await _PLAIN[path](edge, exchange)
@@ -140,9 +136,7 @@ async def _ready(edge: Edge, exchange: Exchange) -> None:
         await exchange.answer(503, _encode({"status": "unavailable", "reason": str(error)}))
         return
     is_draining = edge.responses.is_draining
-    await exchange.answer(
-        503 if is_draining else 200, _encode({"status": "draining" if is_draining else "ready"})
-    )
+    await exchange.answer(503 if is_draining else 200, _encode({"status": "draining" if is_draining else "ready"}))
 
 
 async def _root(edge: Edge, exchange: Exchange) -> None:

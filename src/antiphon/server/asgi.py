@@ -14,7 +14,7 @@ from antiphon import __version__
 from antiphon.protocol.errors import InvalidRequest, TooLarge
 from antiphon.protocol.ids import new_id
 
-# pyright: reportExplicitAny=false -- the ASGI specification types scope and messages as dicts of anything.
+# The ASGI specification types scope and messages as dicts of anything.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -87,9 +87,7 @@ class Exchange:
                 code="unsupported_content_encoding",
             )
 
-    async def start(
-        self, status: int, content_type: str, extra: Headers = (), length: int | None = None
-    ) -> None:
+    async def start(self, status: int, content_type: str, extra: Headers = (), length: int | None = None) -> None:
         """Send the status and headers."""
         self.status = status
         headers = [
@@ -118,5 +116,6 @@ class Exchange:
 
 def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(
-        f"The request body is larger than {limit_bytes // (1024 * 1024)} MB. Send large files by URL or as several requests."
+        f"The request body is larger than {limit_bytes // (1024 * 1024)} MB. "
+        "Send large files by URL, or split the request."
     )

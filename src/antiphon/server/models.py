@@ -20,9 +20,7 @@ def _shown(model: ModelInfo) -> dict[str, object]:
 
 async def list_models(exchange: Exchange, router: Router) -> None:
     """GET /v1/models."""
-    await exchange.answer(
-        200, _encode({"object": "list", "data": [_shown(model) for model in router.models()]})
-    )
+    await exchange.answer(200, _encode({"object": "list", "data": [_shown(model) for model in router.models()]}))
 
 
 async def retrieve_model(exchange: Exchange, router: Router, model_id: str) -> None:

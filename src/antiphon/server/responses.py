@@ -72,7 +72,8 @@ class ResponsesEndpoint:
         stored = await self._find(principal, response_id)
         if query.stream:
             raise InvalidRequest(
-                "This response cannot be streamed: only responses created with `background` and `stream` set to true can.",
+                "This response cannot be streamed: only responses created with `background` and `stream` "
+                "set to true can.",
                 param="stream",
             )
         await exchange.answer(200, stored.body)
