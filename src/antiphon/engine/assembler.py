@@ -1,7 +1,8 @@
 """Deltas to events: the only place that mints ids, output_index and content_index.
 
 One assembler serves one response, which may take several model turns. Keys belong to a turn; an item is opened by the
-first delta under its key and closed by `Ended` or at the end of the turn. The response's `output` is the list of the
+first delta under its key and closed by `Ended`, by the next item, or at the end of the turn: only calls stay open side by
+side, what else arrives between their pieces waits until they are whole. The response's `output` is the list of the
 very bytes that `response.output_item.done` carried.
 
     begin -> (begin_turn -> apply* -> end_turn)+ -> finish | fail
@@ -26,6 +27,18 @@ from .history import StoredTurn
 from .open_items import ItemEnd, OpenCall, OpenItem, OpenMessage, OpenNative, OpenReasoning, Place, raw
 
 LEGAL_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CALLS: Final = ("function_call", "custom_tool_call")
+_SERIAL: Final = (
+    de.Text,
+    de.Refusal,
+    de.Cited,
+    de.Summary,
+    de.Thought,
+    de.Thinking,
+    de.Carried,
+    de.Native,
+    de.NativeEvent,
+)
 Seal = Callable[[ReplayRecord], str]
 
 
@@ -55,6 +68,7 @@ class Assembler:
         self._taken = set[str]() if taken_call_ids is None else taken_call_ids
         self._output: list[msgspec.Raw | None] = []
         self._open: dict[int, tuple[int, OpenItem]] = {}
+        self._waiting: list[de.Delta] = []
         self._past_usage = de.Usage()
         self._origin = ("", "", "")
         self._first = 0
@@ -73,6 +87,7 @@ class Assembler:
         self._origin = (family, scope, model)
         self._first = len(self._output)
         self._open = {}
+        self._waiting = []
         self._kept = None
         self._carried = {}
         self._call_ids = {}
@@ -83,11 +98,32 @@ class Assembler:
     def apply_all(self, deltas: list[de.Delta]) -> None:
         """Apply a chunk's deltas; those after the end of the turn are ignored."""
         for delta in deltas:
-            self._APPLY[type(delta)](self, delta)
+            if self._waiting or isinstance(delta, _SERIAL):
+                self._apply_serial(delta)
+            else:
+                self._APPLY[type(delta)](self, delta)
+
+    def _apply_serial(self, delta: de.Delta) -> None:
+        """Keep items one after the other: while a call is open, deltas of other kinds wait for its end."""
+        of_waiting = isinstance(delta, de.Ended) and delta.key not in self._open
+        if (isinstance(delta, _SERIAL) or of_waiting) and self._has_open_call():
+            self._waiting.append(delta)
+            return
+        self._APPLY[type(delta)](self, delta)
+        if self._waiting and not self._has_open_call():
+            waiting, self._waiting = self._waiting, []
+            self.apply_all(waiting)
+
+    def _has_open_call(self) -> bool:
+        return any(isinstance(item, OpenCall) for _, item in self._open.values())
 
     def end_turn(self) -> None:
         """The turn's bytes have ended: close what is open, keep the replay record."""
         cut = self.finished is None or self.finished.reason is not None or self.failure is not None
+        if self._waiting:
+            self._close_all("completed")
+            waiting, self._waiting = self._waiting, []
+            self.apply_all(waiting)
         self._close_all("incomplete" if cut and not self.paused else "completed")
         record = None
         if self._kept is not None:
@@ -127,6 +163,9 @@ class Assembler:
     # -- items
 
     def _place(self, item_type: str) -> Place:
+        is_call = item_type in _CALLS
+        for key in [key for key, (_, item) in self._open.items() if not (is_call and isinstance(item, OpenCall))]:
+            self._close(key, "completed")
         index = len(self._output)
         self._output.append(None)
         return Place(output_item_id(self.response.id, item_type, index), index, self._emit)

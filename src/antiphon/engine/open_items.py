@@ -225,7 +225,7 @@ class OpenCall:
     def close(self, status: ItemEnd) -> msgspec.Raw:
         place = self._place
         if not self._pieces and self._kind == "function":
-            # A call without arguments is `{}` on this wire, never "": clients parse it, and langchain reads deltas only.
+            # A call without arguments is `{}` here, never "": clients parse it, and langchain reads only deltas.
             self.arguments("{}")
         text = "".join(self._pieces)
         if self._kind == "custom":
