@@ -1,0 +1,197 @@
+"""The composition root: settings to a running ASGI application. The only place that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from antiphon.access.keys import Keys
+from antiphon.access.secret import load_secret
+from antiphon.config import Settings
+from antiphon.engine.carrier import Sealer
+from antiphon.engine.ports import Ports
+from antiphon.protocol.errors import ConfigError
+from antiphon.providers.anthropic import Anthropic
+from antiphon.providers.base import Dialect, DialectName
+from antiphon.providers.catalog import load_vendors
+from antiphon.providers.chat_completions import ChatCompletions
+from antiphon.providers.responses import Responses
+from antiphon.providers.simulator import Simulator
+from antiphon.providers.simulator_upstream import SimulatorUpstream
+from antiphon.providers.transport import Deadlines, Transport
+from antiphon.routing.discovery import probe_local, refresh_models
+from antiphon.routing.models import Router
+from antiphon.runs.table import RunTable
+from antiphon.server.app import Edge, handle
+from antiphon.server.asgi import Receive, Scope, Send
+from antiphon.server.logs import configure_logging
+from antiphon.server.responses import ResponsesEndpoint
+from antiphon.store.sqlite import SqliteStore
+
+logger: Final = logging.getLogger("antiphon")
+_DAY_S: Final = 86_400
+_PURGE_EVERY_S: Final = 600.0
+_PURGE_BATCH: Final = 1_000
+_SQLITE: Final = "sqlite:///"
+
+
+def dialects() -> dict[DialectName, Dialect]:
+    """Every dialect by its name."""
+    return {
+        "responses": Responses(),
+        "chat_completions": ChatCompletions(),
+        "anthropic": Anthropic(),
+        "sim": Simulator(),
+    }
+
+
+async def open_store(settings: Settings) -> SqliteStore:
+    """The store that the settings name. Raises ConfigError for a kind this release does not have."""
+    if not settings.store_url.startswith(_SQLITE):
+        raise ConfigError(f"ANTIPHON_STORE={settings.store_url!r}: this release stores in sqlite:///PATH only")
+    return await SqliteStore.open(Path(settings.store_url.removeprefix(_SQLITE)))
+
+
+class Application:
+    """The ASGI application of one worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._edge: Edge | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert self._edge is not None, "the server starts with lifespan on"
+            await handle(self._edge, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with AsyncExitStack() as stack:
+                table, chores = await self._open(stack)
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                late = await table.drain(self._settings.drain_s)
+                if late:
+                    logger.warning("runs cancelled at the drain deadline", extra={"runs": late})
+                for chore in chores:
+                    chore.cancel()
+            await send({"type": "lifespan.shutdown.complete"})
+        except ConfigError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[RunTable, list[asyncio.Task[None]]]:
+        settings = self._settings
+        configure_logging(settings.log_level, settings.log_format)
+        store = await open_store(settings)
+        stack.push_async_callback(store.close)
+        secret = load_secret(settings.data_dir)
+        router = Router(load_vendors(settings, os.environ), settings.models)
+        transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
+        ports = Ports(
+            store=store,
+            resolve=router.resolve,
+            dialects=dialects(),
+            send=transport.send,
+            sealer=Sealer(secret),
+            now=time.time,
+            sleep=asyncio.sleep,
+            retention_s=settings.retention_days * _DAY_S or None,
+        )
+        table = RunTable(ports)
+        endpoint = ResponsesEndpoint(
+            table, store, max_body_bytes=settings.max_body_bytes, heartbeat_s=settings.heartbeat_s
+        )
+        self._edge = Edge(Keys(store, secret), router, store, endpoint)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        chores = [
+            group.create_task(_purge(store), name="purge"),
+            group.create_task(_discover(router, transport, ports), name="discover"),
+        ]
+        _drain_on_signal(table)
+        gc.collect()
+        gc.freeze()  # start-up objects live as long as the process: do not walk them again
+        return table, chores
+
+
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(settings.connect_s, settings.first_byte_s, settings.idle_s, settings.total_s)
+
+
+def _simulator(settings: Settings) -> SimulatorUpstream | None:
+    return SimulatorUpstream() if settings.is_sim_enabled else None
+
+
+async def _purge(store: SqliteStore) -> None:
+    """Remove expired responses, a bounded batch at a time."""
+    with suppress(asyncio.CancelledError):
+        while True:
+            while await store.purge(int(time.time()), _PURGE_BATCH) == _PURGE_BATCH:
+                await asyncio.sleep(0)
+            await asyncio.sleep(_PURGE_EVERY_S)
+
+
+async def _discover(router: Router, transport: Transport, ports: Ports) -> None:
+    """Learn which models the local engines and the vendors have."""
+    with suppress(asyncio.CancelledError):
+        await probe_local(router, ports.dialects, transport.fetch)
+        await refresh_models(router, ports.dialects, transport.fetch)
+
+
+def _drain_on_signal(table: RunTable) -> None:
+    """Refuse new runs from the moment the process is told to stop; the server's own handler then goes on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous = signal.getsignal(number)
+        if not callable(previous):
+            continue
+
+        def drain(received: int, frame: FrameType | None, previous=previous) -> None:  # noqa: ANN001
+            table.begin_drain()
+            previous(received, frame)
+
+        with suppress(ValueError):  # not the main thread: the embedding program owns its signals
+            signal.signal(number, drain)
+
+
+def create_app(settings: Settings) -> Application:
+    """The ASGI application for these settings; everything opens in its lifespan."""
+    return Application(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the first process found and made before any worker starts. `new_key` only on the very first start."""
+
+    new_key: str | None
+    vendors: tuple[str, ...]
+
+
+async def prepare(settings: Settings) -> Prepared:
+    """Migrate the store, make the first project and key, and name the active vendors. Raises ConfigError."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    vendors = load_vendors(settings, os.environ)
+    Router(vendors, settings.models)
+    store = await open_store(settings)
+    try:
+        keys = Keys(store, load_secret(settings.data_dir))
+        new_key = None
+        if settings.bootstrap_key is not None:
+            await keys.bootstrap(settings.bootstrap_key)
+        elif not await keys.list():
+            new_key = (await keys.create("default")).key
+        return Prepared(new_key, tuple(vendor.name for vendor in vendors))
+    finally:
+        await store.close()
