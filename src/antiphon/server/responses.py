@@ -20,6 +20,7 @@ from .asgi import Exchange
 from .encode import send_json, send_stream
 
 _encode: Final = msgspec.json.Encoder().encode
+_LARGE_BYTES: Final = 1 << 20
 
 
 class ResponsesEndpoint:
@@ -40,7 +41,8 @@ class ResponsesEndpoint:
         body = await exchange.body(self._max_body_bytes)
         if exchange.is_gone:
             return None
-        request = parse_request(body)
+        # Decoding is quick; tens of megabytes of it would still hold up every other stream.
+        request = parse_request(body) if len(body) < _LARGE_BYTES else await asyncio.to_thread(parse_request, body)
         run = self._table.start(request, principal.project, principal.key_id)
         async with asyncio.TaskGroup() as group:
             departure = group.create_task(self._cancel_when_gone(exchange, run))
