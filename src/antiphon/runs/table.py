@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import Unavailable
@@ -18,7 +19,7 @@ class RunTable:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._is_draining = False
+        self._drain_began_at: float | None = None
 
     @property
     def ports(self) -> Ports:
@@ -26,14 +27,14 @@ class RunTable:
 
     @property
     def is_draining(self) -> bool:
-        return self._is_draining
+        return self._drain_began_at is not None
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def start(self, request: CreateResponse, project: str, key_id: str) -> Run:
         """A new run, already on its way. Raises Unavailable while the server drains."""
-        if self._is_draining:
+        if self.is_draining:
             raise Unavailable("The server is shutting down. Please try again.")
         run = Run(new_id("resp"), project, key_id, request)
         task = asyncio.get_running_loop().create_task(execute(run, self._ports), name=run.id)
@@ -50,15 +51,20 @@ class RunTable:
         await asyncio.wait([task])
 
     def begin_drain(self) -> None:
-        """Refuse new runs from now on."""
-        self._is_draining = True
+        """Refuse new runs from now on; may be called from a signal handler, and again."""
+        if self._drain_began_at is None:
+            self._drain_began_at = time.monotonic()
 
     async def drain(self, deadline_s: float) -> int:
-        """Let the runs finish for `deadline_s` seconds, then cancel the rest; how many were cancelled."""
-        self._is_draining = True
-        if not self._tasks:
+        """Let the runs finish until `deadline_s` seconds after the drain began, then cancel the rest.
+
+        Returns how many were cancelled.
+        """
+        self.begin_drain()
+        if not self._tasks or self._drain_began_at is None:
             return 0
-        _, late = await asyncio.wait(list(self._tasks.values()), timeout=deadline_s)
+        remaining_s = max(self._drain_began_at + deadline_s - time.monotonic(), 0)
+        _, late = await asyncio.wait(list(self._tasks.values()), timeout=remaining_s)
         for task in late:
             task.cancel()
         if late:
