@@ -25,6 +25,7 @@ from antiphon.protocol.items import (
     FunctionCallOutput,
     Item,
     ItemReference,
+    Message,
     Reasoning,
 )
 from antiphon.protocol.parsing import parse_item
@@ -33,7 +34,7 @@ from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning
 from antiphon.store.base import Store, StoredResponse
 
 from .carrier import Sealer
-from .history import carried_record, entries_of, find_item
+from .history import carried_record, entries_of, find_item, in_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,9 @@ class _Resolver:
         return InputItem(parse_item(raw), raw)
 
     async def entry(self, item: Item) -> Entry:
-        """A reasoning item of ours with its provider's blocks; any other item as it is."""
+        """A reasoning item of ours with its provider's blocks; any other item as the next turns will see it."""
+        if isinstance(item, Message):
+            return in_parts(item)
         if not isinstance(item, Reasoning):
             return item
         sealed = item.encrypted_content

@@ -143,13 +143,17 @@ def _type_of(item: Item) -> str:
     return tag if isinstance(tag, str) else getattr(item, "type", "message")
 
 
-def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:
+def in_parts(message: Message) -> Message:
+    """The message with its content as parts: the one form it is stored and rendered in, this turn and every later one."""
     content = message.content
-    if isinstance(content, str):
-        content = (_text_part(message.role, content),)
+    if not isinstance(content, str):
+        return message
+    return msgspec.structs.replace(message, content=(_text_part(message.role, content),))
+
+
+def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:
     return msgspec.structs.replace(
-        message,
-        content=content,
+        in_parts(message),
         id=message.id or input_item_id(response_id, "message", ordinal),
         status=message.status or "completed",
     )
