@@ -1,0 +1,346 @@
+"""Typed settings from four places: built-in defaults, `antiphon.toml`, the environment, the command line.
+
+The later place wins. `SETTINGS` is the one list of what can be set; the file's tables, the `ANTIPHON_...` variables and
+docs/configuration.md all follow it. Every error names the file or variable, the key, and the way out. Must never
+import a room above it: vendor rows stay plain values here, `providers.catalog` gives them their meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.protocol.errors import ConfigError
+
+Value = str | int | float | bool
+Overrides = Mapping[str, str | int | None]
+
+_CONFIG_NAME: Final = "antiphon.toml"
+_DATA_NAME: Final = "data"
+_PREFIX: Final = "ANTIPHON_"
+_TRUTH: Final = MappingProxyType({"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be set: its field in Settings, its place in the file, its range and what it is for.
+
+    `default` None means a text that is worked out from other settings. `kind` is the type of the value.
+    """
+
+    name: str
+    table: str
+    key: str
+    kind: type[str] | type[int] | type[float] | type[bool]
+    default: Value | None
+    help: str
+    least: float = 0
+    choices: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        return _PREFIX + self.key.upper() if self.table == "server" else _PREFIX + self.name.upper()
+
+
+SETTINGS: Final = (
+    Setting("host", "server", "host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 is every interface."),
+    Setting("port", "server", "port", int, 8484, "Port to listen on; 0 takes a free one."),
+    Setting("data", "server", "data", str, _DATA_NAME, "Folder for the database and the secret."),
+    Setting("workers", "server", "workers", int, 1, "Processes that serve requests.", least=1),
+    Setting("drain_s", "server", "drain_s", float, 30.0, "Seconds that running streams get when the server stops."),
+    Setting("sim", "server", "sim", bool, True, "Whether the built-in simulator's models can be called."),
+    Setting(
+        "heartbeat_s", "server", "heartbeat_s", float, 15.0, "Seconds of silence before a comment is sent.", least=0.01
+    ),
+    Setting("max_body_bytes", "limits", "max_body_bytes", int, 64 << 20, "Largest request body in bytes.", least=1),
+    Setting("connect_s", "timeouts", "connect_s", float, 10.0, "Seconds to connect to a provider.", least=0.01),
+    Setting("first_byte_s", "timeouts", "first_byte_s", float, 120.0, "Seconds until it must answer.", least=0.01),
+    Setting("idle_s", "timeouts", "idle_s", float, 120.0, "Longest silence within an answer, seconds.", least=0.01),
+    Setting("total_s", "timeouts", "total_s", float, 1800.0, "Longest whole answer, seconds.", least=0.01),
+    Setting("store", "store", "url", str, None, "sqlite:///PATH; by default antiphon.db in the data folder."),
+    Setting("retention_days", "store", "retention_days", int, 30, "Days that responses are kept; 0 is forever."),
+    Setting(
+        "log_level",
+        "log",
+        "level",
+        str,
+        "info",
+        "Least level that is logged.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Setting(
+        "log_format",
+        "log",
+        "format",
+        str,
+        "auto",
+        "auto is text on a terminal and JSON elsewhere.",
+        choices=("auto", "json", "text"),
+    ),
+    Setting("log_content", "log", "content", bool, False, "Whether logs may hold prompts and answers."),
+)
+TABLES: Final = tuple(dict.fromkeys(setting.table for setting in SETTINGS))
+
+
+class VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A `[[vendor]]` table. An absent field keeps the built-in row's value, where there is one of this name."""
+
+    name: str
+    dialect: str | None = None
+    base_url: str | None = None
+    auth: str | None = None
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    headers: dict[str, str] = {}
+    models: list[str] = []
+    quirks: dict[str, object] = {}
+    is_local: bool | None = None
+
+
+class ModelAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[model]]` table: a name of the operator's own for one or more `vendor/model` targets, tried in order."""
+
+    name: str
+    targets: list[str]
+
+
+class _Lists(msgspec.Struct, frozen=True):
+    vendor: list[VendorRow] = []
+    model: list[ModelAlias] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an installation can be told. Names with `_s` are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8484
+    data_dir: Path = Path(_DATA_NAME)
+    config_path: Path | None = None
+    store_url: str = f"sqlite:///{_DATA_NAME}/antiphon.db"
+    workers: int = 1
+    max_body_bytes: int = 64 << 20
+    heartbeat_s: float = 15.0
+    retention_days: int = 30
+    connect_s: float = 10.0
+    first_byte_s: float = 120.0
+    idle_s: float = 120.0
+    total_s: float = 1800.0
+    drain_s: float = 30.0
+    log_level: str = "info"
+    log_format: str = "auto"
+    log_content: bool = False
+    bootstrap_key: str | None = field(default=None, repr=False)
+    vendors: tuple[VendorRow, ...] = ()
+    models: tuple[ModelAlias, ...] = ()
+    is_sim_enabled: bool = True
+
+
+def load_settings(overrides: Overrides, environ: Mapping[str, str]) -> Settings:
+    """The settings of this installation.
+
+    `overrides` come from the command line by Setting name, and `config`; None means not given. Raises ConfigError.
+    """
+    path = _config_path(overrides, environ)
+    document = {} if path is None else _read(path)
+    values: dict[str, Value] = {}
+    for setting in SETTINGS:
+        value = _value(setting, overrides, environ, document, path)
+        if value is not None:
+            values[setting.name] = value
+    _reject_unknown_variables(environ)
+    lists = _lists(document, path)
+    return _settings(values, path, lists, environ)
+
+
+def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, environ: Mapping[str, str]) -> Settings:
+    data_dir = Path(str(values.pop("data"))).expanduser().absolute()
+    store_url = str(values.pop("store", "") or f"sqlite:///{data_dir}/antiphon.db")
+    if not store_url.startswith("sqlite:///") or store_url == "sqlite:///":
+        raise ConfigError(
+            f"ANTIPHON_STORE or [store] url is {store_url!r}: this release stores in sqlite:///PATH; "
+            f"leave it out to use {data_dir}/antiphon.db"
+        )
+    settings: dict[str, object] = {
+        **values,
+        "data_dir": data_dir,
+        "store_url": store_url,
+        "config_path": path,
+        "bootstrap_key": _bootstrap_key(environ),
+        "vendors": tuple(lists.vendor),
+        "models": tuple(lists.model),
+        "is_sim_enabled": values.pop("sim"),
+    }
+    del settings["sim"]
+    return msgspec.convert(settings, Settings, strict=False)
+
+
+def _bootstrap_key(environ: Mapping[str, str]) -> str | None:
+    key = environ.get("ANTIPHON_BOOTSTRAP_KEY") or None
+    if key is not None and (len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key):
+        raise ConfigError(
+            "ANTIPHON_BOOTSTRAP_KEY: a key has at least 16 printable ASCII characters without blanks; "
+            "make one with `openssl rand -hex 24`"
+        )
+    return key
+
+
+def _config_path(overrides: Overrides, environ: Mapping[str, str]) -> Path | None:
+    named = overrides.get("config") or environ.get("ANTIPHON_CONFIG")
+    if named:
+        path = Path(str(named)).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such configuration file; check --config and ANTIPHON_CONFIG")
+        return path
+    path = Path(_CONFIG_NAME)
+    return path if path.is_file() else None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    for table in document:
+        if table not in {*TABLES, "vendor", "model"}:
+            _unknown(f"{path}: unknown table [{table}]", table, [*TABLES, "vendor", "model"])
+    for table in TABLES:
+        section = document.get(table, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{path}: {table} must be a table; write [{table}] and its keys below")
+        known = [setting.key for setting in SETTINGS if setting.table == table]
+        for key in msgspec.convert(section, dict[str, object]):
+            if key not in known:
+                _unknown(f"{path}: unknown key {key!r} in [{table}]", key, known)
+    return document
+
+
+def _unknown(what: str, name: str, known: list[str]) -> None:
+    close = difflib.get_close_matches(name, known, n=1)
+    way = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    raise ConfigError(f"{what}: {way}")
+
+
+_OWN_VARIABLES: Final = (
+    "ANTIPHON_CONFIG",
+    "ANTIPHON_BOOTSTRAP_KEY",
+    "ANTIPHON_REDIS",
+    "ANTIPHON_BASE_URL",
+    "ANTIPHON_API_KEY",
+)
+
+
+def _reject_unknown_variables(environ: Mapping[str, str]) -> None:
+    """A misspelt variable that nearly names a setting is an error; other ANTIPHON_ names are left to their owners."""
+    known = [*_OWN_VARIABLES, *(setting.variable for setting in SETTINGS)]
+    for name in environ:
+        if name.startswith(_PREFIX) and name not in known and difflib.get_close_matches(name, known, 1, 0.9):
+            _unknown(f"unknown environment variable {name}", name, known)
+
+
+def _value(
+    setting: Setting,
+    overrides: Overrides,
+    environ: Mapping[str, str],
+    document: Mapping[str, object],
+    path: Path | None,
+) -> Value | None:
+    given = overrides.get(setting.name)
+    if given is not None:
+        return _checked(setting, given, f"--{setting.name.replace('_', '-')}")
+    if text := environ.get(setting.variable):
+        return _checked(setting, text, setting.variable)
+    section = msgspec.convert(document.get(setting.table, {}), dict[str, object])
+    if setting.key in section:
+        return _checked(setting, section[setting.key], f"{path}: [{setting.table}] {setting.key}")
+    return setting.default
+
+
+def _checked(setting: Setting, given: object, where: str) -> Value:
+    is_text = isinstance(given, str) and not where.endswith(f"] {setting.key}")
+    value = _parsed(setting, given) if is_text and isinstance(given, str) else given
+    if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    if not isinstance(value, str | int | float) or type(value) is not setting.kind:
+        raise ConfigError(f"{where} is {given!r}: must be {words[setting.kind]}")
+    if setting.choices and value not in setting.choices:
+        raise ConfigError(f"{where} is {given!r}: must be one of {', '.join(setting.choices)}")
+    if isinstance(value, int | float) and not value >= setting.least:
+        raise ConfigError(f"{where} is {given!r}: must be at least {setting.least:g}")
+    if setting.name == "port" and isinstance(value, int) and value > 65535:
+        raise ConfigError(f"{where} is {given!r}: must be at most 65535")
+    return value
+
+
+def _parsed(setting: Setting, text: str) -> object:
+    """The text of a variable or an option as the setting's kind; the text itself where it is none."""
+    if setting.kind is bool:
+        return _TRUTH.get(text.lower(), text)
+    if setting.kind is str:
+        return text
+    try:
+        return int(text) if setting.kind is int else float(text)
+    except ValueError:
+        return text
+
+
+def _lists(document: Mapping[str, object], path: Path | None) -> _Lists:
+    found = {name: document.get(name, []) for name in ("vendor", "model")}
+    for name, kind in (("vendor", VendorRow), ("model", ModelAlias)):
+        rows = found[name]
+        if not isinstance(rows, list):
+            raise ConfigError(f"{path}: write [[{name}]] with two brackets: there can be several")
+        for row in msgspec.convert(rows, list[object]):
+            _known_keys(row, [f.name for f in msgspec.structs.fields(kind)], f"{path}: [[{name}]]")
+    try:
+        lists = msgspec.convert(found, _Lists)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check_names(path, "vendor", [row.name for row in lists.vendor])
+    _check_names(path, "model", [alias.name for alias in lists.model])
+    for row in lists.vendor:
+        _check_vendor(path, row)
+    for alias in lists.model:
+        if not alias.targets:
+            raise ConfigError(f'{path}: model {alias.name!r}: targets is empty; name at least one "vendor/model"')
+    return lists
+
+
+def _known_keys(row: object, known: list[str], where: str) -> None:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: must be a table")
+    keys = msgspec.convert(row, dict[str, object])
+    for key in keys:
+        if key not in known:
+            _unknown(f"{where} {keys.get('name', '(no name)')}: unknown key {key!r}", key, known)
+
+
+def _check_names(path: Path | None, kind: str, names: list[str]) -> None:
+    for name in names:
+        if not name.strip() or (kind == "vendor" and "/" in name):
+            raise ConfigError(f"{path}: {kind} {name!r}: a name is not empty and a vendor's has no slash")
+        if names.count(name) > 1:
+            raise ConfigError(f"{path}: {kind} {name!r} is there {names.count(name)} times; rename or remove one")
+
+
+def _check_vendor(path: Path | None, row: VendorRow) -> None:
+    if row.base_url is not None:
+        parts = urlsplit(row.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                f"{path}: vendor {row.name!r}: base_url {row.base_url!r} is not a URL; "
+                'write it like "http://10.0.0.5:8000/v1"'
+            )
+    if row.api_key_env is not None and row.api_key_file is not None:
+        raise ConfigError(f"{path}: vendor {row.name!r}: set api_key_env or api_key_file, not both")
