@@ -32,7 +32,7 @@ from antiphon.protocol.deltas import (
     Thinking,
     Thought,
 )
-from antiphon.protocol.items import Message, OutputText
+from antiphon.protocol.items import Message, OutputText, Reasoning, ReasoningText
 
 from . import responses_wire as wire
 from .base import ToolName
@@ -45,7 +45,7 @@ _EMPTY_LIST: Final = b"[]"
 
 
 class _Told:
-    """The text of one part that the deltas have told so far."""
+    """The text of one part that was told so far."""
 
     __slots__ = ("annotations", "pieces")
 
@@ -66,6 +66,35 @@ class _Told:
         """What `whole` has beyond what was told; a contradicting whole adds nothing."""
         told = self.text
         return self.add(whole[len(told) :]) if whole.startswith(told) else ""
+
+
+class _Parts:
+    """The parts of one item by their index."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, _Told] = {}
+        self._streamed: list[str] = []
+
+    def at(self, position: int) -> _Told:
+        return self._parts.setdefault(position, _Told())
+
+    def streamed(self, position: int, text: str) -> str:
+        """A delta of a part."""
+        self._streamed.append(text)
+        return self.at(position).add(text)
+
+    def rest_of(self, position: int, whole: str) -> str:
+        """What the finished part has beyond what was told.
+
+        Some servers count content_index up with every delta: then the part is what all deltas told (pitfall 83).
+        """
+        if "".join(self._streamed).startswith(whole):
+            return ""
+        return self.at(position).rest_of(whole)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts[position].text for position in sorted(self._parts))
 
 
 class UpstreamItem:
@@ -117,7 +146,7 @@ class MessageItem(UpstreamItem):
 
     def __init__(self, key: int, index: int | None, item_id: str | None) -> None:
         super().__init__(key, "message", index, item_id)
-        self._parts: dict[int, _Told] = {}
+        self._parts = _Parts()
         self._phase: str | None = None
 
     def added(self, item: OutputItem, raw: msgspec.Raw) -> list[Delta]:
@@ -127,11 +156,11 @@ class MessageItem(UpstreamItem):
     def event(self, event: StreamEvent, data: bytes) -> list[Delta]:
         position = event.content_index or 0
         if event.type == "response.output_text.delta":
-            return self._text(wire.text_of(event.delta), event.logprobs, self._told(position))
+            return self._text(self._parts.streamed(position, wire.text_of(event.delta)), event.logprobs)
         if event.type == "response.refusal.delta":
-            return self._refusal(wire.text_of(event.delta), self._told(position))
+            return self._refusal(self._parts.streamed(position, wire.text_of(event.delta)))
         if event.type == "response.output_text.annotation.added":
-            return self._cite((event.annotation,), self._told(position))
+            return self._cite((event.annotation,), position)
         part = _part_of(event, "output_text")
         # content_part.added opens a part that is still empty; any text in it would come again as deltas.
         return [] if part is None or event.type.endswith(".added") else self._catch_up(position, part)
@@ -144,42 +173,34 @@ class MessageItem(UpstreamItem):
         """The message, or what was streamed of it where the upstream's own last word is empty (pitfall 89)."""
         if self._raw is not None and any(part.text or part.refusal for part in wire.decode_item(self._raw).parts):
             return bytes(self._raw)
-        text = "".join(self._parts[position].text for position in sorted(self._parts))
-        if not text:
+        if not self._parts.text:
             return None
-        content = (OutputText(text),)
+        content = (OutputText(self._parts.text),)
         return _encode(Message("assistant", content, status="completed", phase=self._phase or msgspec.UNSET))
 
-    def _told(self, position: int) -> _Told:
-        return self._parts.setdefault(position, _Told())
-
     def _catch_up(self, position: int, part: Part) -> list[Delta]:
-        told = self._told(position)
         if part.refusal is not None:
-            return self._refusal(told.rest_of(part.refusal), told, is_counted=True)
-        deltas = self._text(told.rest_of(part.text or ""), part.logprobs, told, is_counted=True)
-        return deltas + self._cite((part.annotations or ())[told.annotations :], told)
+            return self._refusal(self._parts.rest_of(position, part.refusal))
+        deltas = self._text(self._parts.rest_of(position, part.text or ""), part.logprobs)
+        told = self._parts.at(position).annotations
+        return deltas + self._cite((part.annotations or ())[told:], position)
 
-    def _text(self, text: str, logprobs: msgspec.Raw, told: _Told, *, is_counted: bool = False) -> list[Delta]:
+    def _text(self, text: str, logprobs: msgspec.Raw) -> list[Delta]:
         if not text:
             return []
-        if not is_counted:
-            told.add(text)
         phase = None if self._is_open else self._phase
         self._is_open = True
         has_logprobs = wire.is_present(logprobs) and bytes(logprobs) != _EMPTY_LIST
         return [Text(self.key, text, logprobs if has_logprobs else None, phase)]
 
-    def _refusal(self, text: str, told: _Told, *, is_counted: bool = False) -> list[Delta]:
+    def _refusal(self, text: str) -> list[Delta]:
         if not text:
             return []
-        if not is_counted:
-            told.add(text)
         self._is_open = True
         return [Refusal(self.key, text)]
 
-    def _cite(self, annotations: Sequence[msgspec.Raw], told: _Told) -> list[Delta]:
-        told.annotations += len(annotations)
+    def _cite(self, annotations: Sequence[msgspec.Raw], position: int) -> list[Delta]:
+        self._parts.at(position).annotations += len(annotations)
         kept = [annotation for annotation in annotations if wire.is_present(annotation)]
         self._is_open |= bool(kept)
         return [Cited(self.key, annotation) for annotation in kept]
@@ -190,8 +211,8 @@ class ReasoningItem(UpstreamItem):
 
     def __init__(self, key: int, index: int | None, item_id: str | None) -> None:
         super().__init__(key, "reasoning", index, item_id)
-        self._summaries: dict[int, _Told] = {}
-        self._thoughts: dict[int, _Told] = {}
+        self._summaries = _Parts()
+        self._thoughts = _Parts()
 
     def opened(self) -> list[Delta]:
         """Announce the item: it exists even if none of it can be read."""
@@ -206,24 +227,21 @@ class ReasoningItem(UpstreamItem):
     def event(self, event: StreamEvent, data: bytes) -> list[Delta]:
         is_summary = event.type.startswith("response.reasoning_summary")
         position = (event.summary_index if is_summary else event.content_index) or 0
-        told = (self._summaries if is_summary else self._thoughts).setdefault(position, _Told())
+        parts = self._summaries if is_summary else self._thoughts
+        text = ""
         if event.type.endswith(".delta"):
-            text = told.add(wire.text_of(event.delta))
+            text = parts.streamed(position, wire.text_of(event.delta))
         elif event.type.endswith(".done"):
             part = _part_of(event, "reasoning_text")
-            text = told.rest_of((part.text if part else None) or "")
-        else:
-            text = ""
+            text = parts.rest_of(position, (part.text if part else None) or "")
         return self.opened() + self._told(text, position if is_summary else None)
 
     def caught_up(self, item: OutputItem) -> list[Delta]:
         deltas = self.opened()
         for position, part in enumerate(item.summary or ()):
-            told = self._summaries.setdefault(position, _Told())
-            deltas += self._told(told.rest_of(part.text or ""), position)
+            deltas += self._told(self._summaries.rest_of(position, part.text or ""), position)
         for position, part in enumerate(item.parts):
-            told = self._thoughts.setdefault(position, _Told())
-            deltas += self._told(told.rest_of(part.text or ""), None)
+            deltas += self._told(self._thoughts.rest_of(position, part.text or ""), None)
         self.is_essential = bool(item.encrypted_content)
         if self._raw is not None and (item.encrypted_content or item.parts):
             deltas.append(Carried(self.key, self._raw))
@@ -232,10 +250,8 @@ class ReasoningItem(UpstreamItem):
     def block(self) -> bytes | None:
         if self._raw is not None:
             return bytes(self._raw)
-        text = "".join(self._thoughts[position].text for position in sorted(self._thoughts))
-        if not text:
-            return None
-        return _encode({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": text}]})
+        text = self._thoughts.text
+        return _encode(Reasoning(content=(ReasoningText(text),))) if text else None
 
     def _told(self, text: str, summary: int | None) -> list[Delta]:
         if not text:

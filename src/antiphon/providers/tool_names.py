@@ -33,6 +33,11 @@ _SEARCH_SCHEMA: Final = msgspec.Raw(
     b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
     b'"required":["query"]}'
 )
+TOOL_SEARCH: Final = "tool_search"
+_SEARCH_SCHEMA: Final = msgspec.Raw(
+    b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
+    b'"required":["query"]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,9 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
-def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
+def lower_tools(
+    tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False
+) -> LoweredTools:
     """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
@@ -89,7 +96,9 @@ def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_t
                 _add(lowered, _lower(inner, tool.name, has_custom_tools))
         else:
             _add(lowered, _lower(tool, None, has_custom_tools))
-    return LoweredTools(tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted))
+    return LoweredTools(
+        tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted)
+    )
 
 
 def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[tuple[Tool, str]]:
@@ -147,6 +156,40 @@ def lift(names: Iterable[ToolName], wire: str) -> ToolName:
         if name.wire_name == wire:
             return name
     return ToolName(wire, wire, "function")
+
+
+def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:
+    """The declared tools that tool_choice means by `ref`: one, a whole namespace, or none."""
+    if ref.type == "namespace":
+        return tuple(name for name in names if name.namespace == ref.name)
+    if ref.type == TOOL_SEARCH:
+        return tuple(name for name in names if name.is_search)
+    return tuple(
+        name
+        for name in names
+        if name.name == ref.name
+        and name.kind == ref.type
+        and not name.is_search
+        and ref.namespace in (None, name.namespace)
+    )
+
+
+def search_call(key: int, call_id: str, arguments: str) -> Native:
+    """The `tool_search_call` item of a call to the function `tool_search`; `arguments` as the model wrote them."""
+    try:
+        value = msgspec.json.decode(arguments, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        value = msgspec.Raw(msgspec.json.encode(arguments))
+    item = _SearchCall(TOOL_SEARCH + "_call", call_id, value, "client", "completed")
+    return Native(key, item.type, msgspec.Raw(msgspec.json.encode(item)))
+
+
+class _SearchCall(msgspec.Struct, frozen=True):
+    type: str
+    call_id: str
+    arguments: msgspec.Raw
+    execution: str
+    status: str
 
 
 def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:
