@@ -151,8 +151,9 @@ class ResponsesDecoder:
             return []
         found = self._item_at(event.output_index, item)
         if not is_done:
-            is_new = found is None or (found.is_done and found.item_id != item.id)
-            return self._open(item, event.output_index).added(item, event.item) if is_new else []
+            if found is None or (found.is_done and found.item_id != item.id):
+                found = self._open(item, event.output_index)
+            return [] if found.is_done else found.added(item, event.item)
         if found is None:
             # The index has jumped and the id has changed: the one still open is meant, if there is one.
             unfinished = [known for known in self._items if known.type == item.type and not known.is_done]

@@ -12,6 +12,7 @@ Source: reference of stream events; pitfalls 1, 16, 17, 18, 19, 25, 83, 87, 89.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -97,7 +98,7 @@ class _Parts:
         return "".join(self._parts[position].text for position in sorted(self._parts))
 
 
-class UpstreamItem:
+class UpstreamItem(ABC):
     """What all kinds share. `key` names the item in the deltas, `index` and `item_id` are the upstream's."""
 
     def __init__(self, key: int, item_type: str, index: int | None, item_id: str | None) -> None:
@@ -110,14 +111,13 @@ class UpstreamItem:
         self._is_open = False
         self._raw: msgspec.Raw | None = None
 
+    @abstractmethod
     def added(self, item: OutputItem, raw: msgspec.Raw) -> list[Delta]:
-        """`output_item.added` was seen."""
-        del item, raw
-        return []
+        """`output_item.added` was seen, perhaps after the first deltas, perhaps twice."""
 
+    @abstractmethod
     def event(self, event: StreamEvent, data: bytes) -> list[Delta]:
         """An event about this item."""
-        raise NotImplementedError
 
     def finish(self, status: Literal["completed", "incomplete"] | None) -> list[Delta]:
         """No more will come; `status` None leaves the item to be closed with the turn."""
@@ -132,9 +132,9 @@ class UpstreamItem:
         deltas = self.caught_up(item)
         return deltas + self.finish("incomplete" if item.status == "incomplete" else "completed")
 
+    @abstractmethod
     def caught_up(self, item: OutputItem) -> list[Delta]:
         """The deltas that the finished item has beyond those told."""
-        raise NotImplementedError
 
     def block(self) -> bytes | None:
         """The item as it goes back to this upstream; None where there is nothing to send."""
@@ -339,16 +339,17 @@ class NativeItem(UpstreamItem):
         self.is_essential = True
 
     def added(self, item: OutputItem, raw: msgspec.Raw) -> list[Delta]:
+        if self._raw is not None:
+            return []
         self._raw = raw
         return [Native(self.key, self.type, raw, "added")]
 
     def event(self, event: StreamEvent, data: bytes) -> list[Delta]:
         return [NativeEvent(self.key, event.type, msgspec.Raw(data))]
 
-    def done(self, item: OutputItem, raw: msgspec.Raw) -> list[Delta]:
-        self._raw = raw
-        self.is_done = True
-        return [Native(self.key, self.type, raw, "done")]
+    def caught_up(self, item: OutputItem) -> list[Delta]:
+        """The finished item itself: it closes what is open, so no Ended follows."""
+        return [] if self._raw is None else [Native(self.key, self.type, self._raw, "done")]
 
 
 def _part_of(event: StreamEvent, part_type: str) -> Part | None:

@@ -122,6 +122,12 @@ def test_annotation_is_told_once_whether_streamed_or_only_in_the_finished_part()
         assert [msgspec.json.decode(delta.annotation) for delta in cited] == [ANNOTATION]
 
 
+def test_done_event_without_its_text_tells_nothing() -> None:
+    assert of(Text, understood({"type": "response.output_text.done", "output_index": 0}, completed())) == []
+    nothing = {"type": "response.reasoning_text.done", "output_index": 0}
+    assert of(Thought, understood(nothing, completed())) == []
+
+
 def test_null_annotation_is_not_told() -> None:
     event = {"type": "response.output_text.annotation.added", "output_index": 0, "annotation": None}
     assert of(Cited, understood(text_delta(0, "Hi"), event, completed())) == []
@@ -322,8 +328,8 @@ def test_custom_call_that_never_was_finished_is_kept_with_its_input() -> None:
     event = {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": "ls"}
     deltas = understood(added(0, type="custom_tool_call", call_id="c", name="x"), event, completed())
     assert kept(deltas) == [{"type": "custom_tool_call", "call_id": "c", "name": "x", "input": "ls"}]
-    first = understood(event, added(0, type="custom_tool_call", call_id="c", name="x"), completed())
-    assert of(CallStarted, first) == []
+    late = understood(event, added(0, type="custom_tool_call", call_id="c", name="x"), completed())
+    assert (of(CallStarted, late)[0].kind, arguments_of(late, 0)) == ("custom", "ls")
 
 
 LOWERED = (
@@ -503,6 +509,7 @@ def test_native_event_finds_its_item_by_id_when_the_place_is_missing() -> None:
         {"type": "response.output_item.added", "output_index": 0, "item": None},
         {"type": "response.output_item.added", "output_index": 0, "item": {}},
         {"type": "keepalive"},
+        completed({"id": "an item without a type"}),
     ],
 )
 def test_event_that_belongs_to_nothing_is_left_alone(event: dict[str, Any]) -> None:
@@ -715,6 +722,23 @@ def test_terminal_event_counts_even_if_its_response_claims_to_go_on() -> None:
     event = completed()
     event["response"]["status"] = "in_progress"
     assert understood(event)[-1] == Finished()
+
+
+def test_native_item_announced_twice_is_opened_once() -> None:
+    assert (
+        len(of(Native, understood(added(0, type="mcp_call", id="m"), added(0, type="mcp_call", id="m"), completed())))
+        == 1
+    )
+
+
+def test_search_that_was_cut_off_is_not_run() -> None:
+    cut = understood(added(0, **call("tool_search", "c", "")), completed(status="incomplete"), names=LOWERED)
+    assert of(Native, cut) == []
+
+
+def test_search_whose_arguments_are_no_json_keeps_them_as_text() -> None:
+    (native,) = of(Native, understood(completed(call("tool_search", "c", "{oops")), names=LOWERED))
+    assert msgspec.json.decode(native.item)["arguments"] == "{oops"
 
 
 def test_nothing_is_read_after_the_end() -> None:
