@@ -1,0 +1,74 @@
+"""The dialect that most servers speak: `POST {base_url}/chat/completions`, always streamed.
+
+Encoding is four steps, each a module: tools to wire names (`tool_names`), tools and their choice (`..._tools`), the
+conversation (`..._messages`), the settings (`..._settings`). Decoding is `..._decode`. Nothing here does I/O, and
+nothing is chosen by a vendor's name: `ChatQuirks` says what differs.
+Source: OpenAI "Chat Completions"; reference of provider wires, §1.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from antiphon.protocol.errors import UpstreamFault
+
+from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .chat_completions_decode import ChatDecoder
+from .chat_completions_messages import Conversation
+from .chat_completions_settings import Settings
+from .chat_completions_tools import wire_tools
+from .faults import classify
+from .tool_names import lower_tools
+
+
+class ChatCompletions:
+    """Implements `Dialect`."""
+
+    name: DialectName = "chat_completions"
+
+    def encode(self, turn: Turn, target: Target) -> HttpRequest:
+        """See `Dialect.encode`. Equal turns give equal bytes."""
+        quirks = target.vendor.quirks.chat_completions
+        request = turn.request
+        lowered = lower_tools(request.tools, turn.context, has_custom_tools=quirks.custom_tools == "native")
+        tools = wire_tools(request, lowered, quirks)
+        conversation = Conversation(turn, target)
+        settings = Settings(request, quirks, has_tools=bool(tools.tools), is_forced=tools.is_forced)
+        body: dict[str, object] = {"model": target.model, "messages": conversation.messages()}
+        if tools.tools:
+            body["tools"] = tools.tools
+        if tools.choice is not None:
+            body["tool_choice"] = tools.choice
+        body |= settings.fields
+        body |= quirks.extra_body
+        return HttpRequest(
+            "POST",
+            _url(target.vendor, "/chat/completions"),
+            call_headers(target.vendor),
+            msgspec.json.encode(body),
+            dropped=(*tools.dropped, *settings.dropped),
+            removed=tuple(conversation.removed),
+            tool_names=lowered.names,
+        )
+
+    def decoder(self, target: Target, request: HttpRequest) -> Decoder:
+        """See `Dialect.decoder`."""
+        return ChatDecoder(target, request)
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        """See `Dialect.fault`."""
+        return classify(status, headers, body)
+
+    def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
+        """See `Dialect.models_request`."""
+        path = target_vendor.quirks.chat_completions.models_path
+        if not path:
+            return None
+        return HttpRequest("GET", _url(target_vendor, path), call_headers(target_vendor), b"")
+
+
+def _url(vendor: Vendor, path: str) -> str:
+    query = vendor.quirks.chat_completions.query
+    return f"{vendor.base_url}{path}?{query}" if query else vendor.base_url + path

@@ -1,0 +1,205 @@
+"""One answer as it grows: which item is open, what was said so far, and the assistant message it makes.
+
+Reasoning and text are serial: opening one ends the other. Calls stay open until the answer ends. White space alone
+never opens a message: several templates put newlines between reasoning, text and calls that belong to none of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Final, Literal
+
+import msgspec
+
+from antiphon.protocol.deltas import Cited, Delta, Ended, Refusal, Text
+
+from .base import Target, ToolName
+from .chat_completions_assistant import AssistantTurn, assistant_message
+from .chat_completions_calls import CallCollector
+from .chat_completions_reasoning import ReasoningRun
+from .chat_completions_think import ThinkSplitter
+from .chat_completions_wire import Annotation, CallDelta, Chunk, ContentChunk, MessageDelta, SearchResult
+
+_MARKER: Final = re.compile(r"\[(\d{1,3})\]")
+
+
+class _UrlCitation(msgspec.Struct, frozen=True, tag="url_citation", tag_field="type"):
+    """A citation as the Responses API writes it."""
+
+    url: str
+    title: str
+    start_index: int
+    end_index: int
+
+
+class Answer:
+    """The open items and the sum of one answer."""
+
+    def __init__(self, target: Target, names: Sequence[ToolName]) -> None:
+        self._quirks = target.vendor.quirks.chat_completions
+        self._calls = CallCollector(names, self._next_key)
+        self._turn = AssistantTurn()
+        self._keys = 0
+        self._id = ""
+        self._message: int | None = None
+        self._run: ReasoningRun | None = None
+        self._space = ""
+        self._part_start = 0
+        self._sources: Sequence[SearchResult] = ()
+        thinks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.think_models)
+        self._splitter = ThinkSplitter() if thinks else None
+
+    @property
+    def has_nameless_call(self) -> bool:
+        return self._calls.has_nameless_arguments
+
+    def note(self, chunk: Chunk) -> None:
+        """What a chunk says of the whole answer. Sources come again with every chunk (Perplexity): the last stand."""
+        self._id = self._id or chunk.id or ""
+        if chunk.search_results:
+            self._sources = chunk.search_results
+        elif chunk.citations:
+            self._sources = tuple(SearchResult(url) for url in chunk.citations)
+
+    def reason(self, said: MessageDelta) -> list[Delta]:
+        """Reasoning fields of one chunk."""
+        if not (said.reasoning_content or said.reasoning or said.reasoning_details):
+            return []
+        deltas = self._open_run()
+        assert self._run is not None
+        return deltas + self._run.feed(said)
+
+    def say(
+        self, content: str | tuple[ContentChunk, ...] | None, logprobs: tuple[msgspec.Raw, ...] | None
+    ) -> list[Delta]:
+        """Content of one chunk: text, or a list of typed chunks."""
+        if not content:
+            return []
+        if isinstance(content, str):
+            return self._split(content, logprobs)
+        return [delta for chunk in content for delta in self._content_chunk(chunk)]
+
+    def refuse(self, text: str) -> list[Delta]:
+        """A piece of a refusal."""
+        deltas, key = self._open_message()
+        self._turn.refusal += text
+        return [*deltas, Refusal(key, text)]
+
+    def annotate(self, annotations: tuple[Annotation, ...]) -> list[Delta]:
+        """Citations in the chat shape; those that come after their message was closed are lost with it."""
+        if self._message is None:
+            return []
+        found = [note.url_citation for note in annotations if note.url_citation is not None]
+        return [self._cited(c.url, c.title, c.start_index, c.end_index) for c in found]
+
+    def call(self, piece: CallDelta) -> list[Delta]:
+        """A piece of a tool call."""
+        deltas = self._end_run() + self._end_message()
+        return deltas + self._calls.feed(piece, self._id)
+
+    def end(self, status: Literal["completed", "incomplete"]) -> list[Delta]:
+        """The answer is whole: the end of everything that is open."""
+        deltas: list[Delta] = []
+        if self._splitter is not None:
+            thought, text = self._splitter.close()
+            deltas += self._thought(thought) + self._text(text, None)
+        if self._space and not self._turn.text and not self._calls.has_calls:
+            deltas += self._write(self._space, None)
+        return deltas + self._end_run() + self._end_message(status) + self._calls.end(status)
+
+    def kept(self) -> msgspec.Raw:
+        """The assistant message exactly as it must be sent again."""
+        self._turn.calls = self._calls.parts()
+        return assistant_message(self._turn, self._quirks)
+
+    def _next_key(self) -> int:
+        self._keys += 1
+        return self._keys - 1
+
+    def _content_chunk(self, chunk: ContentChunk) -> list[Delta]:
+        if chunk.type == "thinking":
+            deltas = self._open_run()
+            assert self._run is not None
+            return deltas + self._run.feed_thinking(chunk)
+        if chunk.type == "tool_reference" and chunk.url and self._message is not None:
+            end = len(self._turn.text) - self._part_start
+            return [self._cited(chunk.url, chunk.title, end, end)]
+        return self._split(chunk.text, None) if chunk.text else []
+
+    def _split(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
+        if self._splitter is None:
+            return self._text(text, logprobs)
+        thought, rest = self._splitter.feed(text)
+        return self._thought(thought) + self._text(rest, None)
+
+    def _thought(self, text: str) -> list[Delta]:
+        if not text:
+            return []
+        deltas = self._open_run()
+        assert self._run is not None
+        return deltas + self._run.thought(text)
+
+    def _text(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
+        if self._message is None and not text.strip():
+            self._space += text
+            return []
+        return self._write(self._space + text, logprobs) if text else []
+
+    def _write(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
+        deltas, key = self._open_message()
+        self._space = ""
+        self._turn.text += text
+        encoded = msgspec.Raw(msgspec.json.encode(logprobs)) if logprobs else None
+        return [*deltas, Text(key, text, encoded)]
+
+    def _open_message(self) -> tuple[list[Delta], int]:
+        deltas = self._end_run()
+        if self._message is None:
+            self._message = self._next_key()
+            self._part_start = len(self._turn.text)
+        return deltas, self._message
+
+    def _open_run(self) -> list[Delta]:
+        deltas = self._end_message()
+        if self._run is None:
+            self._run = ReasoningRun(self._next_key(), is_replayed=self._quirks.replays_reasoning)
+        return deltas
+
+    def _end_run(self) -> list[Delta]:
+        run, self._run = self._run, None
+        if run is None:
+            return []
+        self._turn.reasoning.append(run.blocks())
+        return run.end()
+
+    def _end_message(self, status: Literal["completed", "incomplete"] = "completed") -> list[Delta]:
+        key = self._message
+        if key is None:
+            return []
+        deltas: list[Delta] = [*self._source_citations(), Ended(key, status)]
+        self._message = None
+        return deltas
+
+    def _source_citations(self) -> list[Delta]:
+        """Numbered sources: one citation at each `[n]` of the text, and one at the end for each that is not named."""
+        text = self._turn.text[self._part_start :]
+        cited: list[Delta] = []
+        named: set[int] = set()
+        for marker in _MARKER.finditer(text) if self._sources else ():
+            number = int(marker.group(1)) - 1
+            if 0 <= number < len(self._sources):
+                named.add(number)
+                cited.append(self._cited_source(number, marker.start(), marker.end()))
+        rest = [number for number in range(len(self._sources)) if number not in named]
+        return cited + [self._cited_source(number, len(text), len(text)) for number in rest]
+
+    def _cited_source(self, number: int, start: int, end: int) -> Cited:
+        source = self._sources[number]
+        return self._cited(source.url, source.title, start, end)
+
+    def _cited(self, url: str, title: str | None, start: int, end: int) -> Cited:
+        assert self._message is not None
+        citation = _UrlCitation(url, title or url, start, end)
+        return Cited(self._message, msgspec.Raw(msgspec.json.encode(citation)))

@@ -1,0 +1,107 @@
+"""The assistant message of a model turn: one writer for the replay record and for history built from items.
+
+A stored turn and the same turn in a client's own history must be the same bytes upstream, or prompt caches miss and
+signed reasoning is refused. So the decoder (which keeps what the model said) and the encoder (which renders items) both
+come here. Reasoning blocks are the message fields that carry them: `{"reasoning_content": "..."}`, `{"reasoning":
+"..."}`, `{"reasoning_details": [...]}`, or Mistral's thinking chunks under `{"content": [...]}`; `{}` for none.
+Source: reference of provider wires, "Chat Completions", replay column of the dialect matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .quirks import ChatQuirks
+
+ReasoningBlocks = dict[str, str | list[msgspec.Raw]]
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class FunctionCallPart(msgspec.Struct, frozen=True, tag="function", tag_field="type"):
+    """One entry of `tool_calls`."""
+
+    id: str
+    function: CalledFunction
+
+
+class CalledCustom(msgspec.Struct, frozen=True):
+    name: str
+    input: str
+
+
+class CustomCallPart(msgspec.Struct, frozen=True, tag="custom", tag_field="type"):
+    """One entry of `tool_calls` for a native custom tool."""
+
+    id: str
+    custom: CalledCustom
+
+
+CallPart = FunctionCallPart | CustomCallPart
+
+
+@dataclass(slots=True)
+class AssistantTurn:
+    """What one model turn said, in the wire's words."""
+
+    text: str = ""
+    refusal: str = ""
+    calls: list[CallPart] = field(default_factory=list[CallPart])
+    reasoning: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
+    """Reasoning blocks in order, one JSON object for each reasoning item."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.text or self.refusal or self.calls or self.reasoning)
+
+
+def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
+    """The message as bytes; equal turns give equal bytes."""
+    reasoning = merged_reasoning(turn.reasoning)
+    text = turn.text if quirks.has_refusal_field else turn.text + turn.refusal
+    message: dict[str, object] = {"role": "assistant"}
+    message |= _content(reasoning.pop("content", None), text, bool(turn.calls), quirks)
+    if turn.refusal and quirks.has_refusal_field:
+        message["refusal"] = turn.refusal
+    if turn.calls:
+        message["tool_calls"] = turn.calls
+    message |= reasoning
+    if turn.calls and quirks.empty_reasoning_field:
+        message.setdefault(quirks.empty_reasoning_field, "")
+    return msgspec.Raw(msgspec.json.encode(message))
+
+
+def _content(
+    thinking: str | list[msgspec.Raw] | None, text: str, has_calls: bool, quirks: ChatQuirks
+) -> Mapping[str, object]:
+    if thinking:
+        said = [{"type": "text", "text": text}] if text else []
+        return {"content": [*thinking, *said]}
+    if text or not has_calls:
+        return {"content": text}
+    empty: dict[str, dict[str, object]] = {"null": {"content": None}, "omitted": {}, "empty": {"content": ""}}
+    return empty[quirks.empty_content]
+
+
+def merged_reasoning(blocks: Sequence[msgspec.Raw]) -> ReasoningBlocks:
+    """The blocks of several reasoning items as the fields of one message: text joined, lists in order."""
+    texts: dict[str, str] = {}
+    lists: dict[str, list[msgspec.Raw]] = {}
+    for block in blocks:
+        for name, value in msgspec.json.decode(block, type=ReasoningBlocks).items():
+            if isinstance(value, str):
+                texts[name] = texts.get(name, "") + value
+            else:
+                lists.setdefault(name, []).extend(value)
+    return {**texts, **lists}
+
+
+def reasoning_blocks(name: str, value: str | Iterable[Mapping[str, object]]) -> msgspec.Raw:
+    """The blocks of one reasoning item that stood in the message field `name`."""
+    return msgspec.Raw(msgspec.json.encode({name: value if isinstance(value, str) else list(value)}))

@@ -1,0 +1,241 @@
+"""The decoder: bytes of a Chat Completions stream (or of one whole JSON answer) to deltas.
+
+    chunk                               becomes
+    the first of any kind               Started
+    delta.reasoning*, thinking chunks   Thought, Summary (a run ends where text or a call begins)
+    delta.content, delta.refusal        Text, Refusal (a message ends where reasoning or a call begins)
+    delta.tool_calls, function_call     CallStarted, CallArguments (calls end with the answer, never before)
+    usage, x_groq.usage                 Used
+    error, in any place                 Failed
+    finish_reason                       remembered: usage may still follow
+    [DONE], or the end of the bytes     Kept, Finished; without a finish_reason the stream was truncated
+
+Chunks without choices (usage, content filters, heartbeats) are ordinary. A server that answers a stream request with
+one JSON document is read as one chunk, at the end of its bytes.
+Source: OpenAI "Streaming chat completions"; reference of provider wires, §1.2; pitfalls by number in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Usage, Used
+from antiphon.protocol.errors import TruncatedStream, UpstreamFault
+from antiphon.protocol.sse import SseDecoder, SseEvent
+
+from .base import HttpRequest, Target
+from .chat_completions_answer import Answer
+from .chat_completions_wire import NULL, CallDelta, Choice, Chunk, MessageDelta, ReportedError, UsageWire
+from .faults import classify_event
+from .faults_report import read
+from .quirks import ChatQuirks
+
+_DONE: Final = b"[DONE]"
+_MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
+_LIMIT_REASONS: Final = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
+_FILTER_REASONS: Final = frozenset({"content_filter", "safety"})
+_FAILED_REASONS: Final = frozenset({"error", "insufficient_system_resource"})
+_decode_chunk: Final = msgspec.json.Decoder(Chunk, strict=False).decode
+
+
+class ChatDecoder:
+    """One answer. Implements `Decoder`."""
+
+    def __init__(self, target: Target, request: HttpRequest) -> None:
+        self._quirks: ChatQuirks = target.vendor.quirks.chat_completions
+        self._answer = Answer(target, request.tool_names)
+        self._sse = SseDecoder()
+        self._document: bytearray | None = None
+        self._head = b""
+        self._has_begun = False
+        self._has_started = False
+        self._finish_reason = ""
+        self._usage: Usage | None = None
+        self._was_done = False
+        self._is_over = False
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """See `Decoder.feed`."""
+        if self._is_over:
+            return []
+        if not self._has_begun:
+            chunk = self._begin(chunk)
+        if self._document is not None:
+            self._document += chunk
+            if len(self._document) > _MAX_DOCUMENT_BYTES:
+                raise UpstreamFault("transport", f"the answer is larger than {_MAX_DOCUMENT_BYTES} bytes")
+            return []
+        return self._events(self._sse.feed(chunk), _unreadable)
+
+    def close(self) -> list[Delta]:
+        """See `Decoder.close`."""
+        deltas: list[Delta] = []
+        if self._document is not None:
+            deltas = self._events([SseEvent("", bytes(self._document))], _truncated)
+            if not self._has_started and not self._is_over:
+                deltas = [self._fail(bytes(self._document))]
+        elif not self._is_over:
+            deltas = self._events(self._sse.close(), _truncated)
+        if self._is_over:
+            return deltas
+        if not self._is_whole:
+            raise TruncatedStream("The stream ended without a finish_reason.")
+        return deltas + self._finish()
+
+    @property
+    def _is_whole(self) -> bool:
+        if self._finish_reason:
+            return True
+        return self._quirks.is_end_lenient and (self._was_done or self._usage is not None)
+
+    def _begin(self, chunk: bytes) -> bytes:
+        """Tell a JSON document from events by its first byte; white space before it is neither."""
+        self._head += chunk
+        first = self._head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        if not first or first == b"\xef":
+            return b""
+        self._has_begun = True
+        if first == b"{":
+            self._document = bytearray()
+            return self._head.removeprefix(b"\xef\xbb\xbf")
+        return self._head
+
+    def _events(self, events: list[SseEvent], on_broken: Callable[[Exception], Exception]) -> list[Delta]:
+        deltas: list[Delta] = []
+        for event in events:
+            if self._is_over:
+                break
+            deltas += self._event(event, on_broken)
+        return deltas
+
+    def _event(self, event: SseEvent, on_broken: Callable[[Exception], Exception]) -> list[Delta]:
+        payload = event.data.strip()
+        if payload == _DONE:
+            self._was_done = True
+            return self._finish() if self._is_whole else []
+        if not payload:
+            return []
+        try:
+            chunk = _decode_chunk(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise on_broken(error) from error
+        if event.name == "error" and chunk.error == NULL:
+            return [self._fail(payload)]
+        return self._chunk(chunk)
+
+    def _chunk(self, chunk: Chunk) -> list[Delta]:
+        if failure := _error_of(chunk):
+            return [self._fail(failure)]
+        deltas: list[Delta] = []
+        if not self._has_started and _is_answer(chunk):
+            self._has_started = True
+            deltas.append(Started(chunk.model or "", chunk.id or "", chunk.service_tier))
+        self._answer.note(chunk)
+        deltas += self._used(chunk)
+        for choice in chunk.choices or ():
+            if choice.index in (None, 0) and not self._is_over:
+                deltas += self._choice(choice)
+        return deltas
+
+    def _choice(self, choice: Choice) -> list[Delta]:
+        deltas: list[Delta] = []
+        said = choice.delta or choice.message
+        if said is not None:
+            deltas += self._message(said, choice)
+        if choice.finish_reason in _FAILED_REASONS:
+            kind = "overloaded" if choice.finish_reason == "insufficient_system_resource" else "server_error"
+            self._is_over = True
+            message = f"The provider stopped with finish_reason {choice.finish_reason!r}."
+            deltas.append(Failed(classify_event(kind, None, message)))
+        elif choice.finish_reason:
+            self._finish_reason = choice.finish_reason
+        return deltas
+
+    def _message(self, said: MessageDelta, choice: Choice) -> list[Delta]:
+        answer = self._answer
+        deltas = answer.reason(said)
+        deltas += answer.say(said.content, choice.logprobs.content if choice.logprobs else None)
+        if said.refusal:
+            deltas += answer.refuse(said.refusal)
+        if said.annotations:
+            deltas += answer.annotate(said.annotations)
+        for piece in said.tool_calls or ():
+            deltas += answer.call(piece)
+        if said.function_call is not None:
+            deltas += answer.call(CallDelta(function=said.function_call))
+        return deltas
+
+    def _used(self, chunk: Chunk) -> list[Delta]:
+        wire = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if wire is None:
+            return []
+        usage = usage_of(wire, self._quirks.reasoning_is_extra)
+        if usage == self._usage:
+            return []
+        self._usage = usage
+        return [Used(usage)]
+
+    def _fail(self, body: bytes) -> Failed:
+        self._is_over = True
+        return Failed(reported_fault(body))
+
+    def _finish(self) -> list[Delta]:
+        self._is_over = True
+        is_cut = self._finish_reason in _LIMIT_REASONS
+        deltas = self._answer.end("incomplete" if is_cut else "completed")
+        if self._answer.has_nameless_call:
+            return [*deltas, Failed(UpstreamFault("server", "The provider called a tool and never named it."))]
+        is_filtered = self._finish_reason in _FILTER_REASONS
+        reason = "max_output_tokens" if is_cut else "content_filter" if is_filtered else None
+        return [*deltas, Kept(self._answer.kept()), Finished(reason)]
+
+
+def usage_of(wire: UsageWire, reasoning_is_extra: bool) -> Usage:
+    """Counts in OpenAI's sense, never negative, reasoning within output; null details are none (pitfalls 54, 71)."""
+    prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    cached = (prompt.cached_tokens if prompt else None) or wire.prompt_cache_hit_tokens or wire.cached_tokens
+    reasoning = max((completion.reasoning_tokens if completion else None) or 0, 0)
+    output = max(wire.completion_tokens or 0, 0) + (reasoning if reasoning_is_extra else 0)
+    return Usage(
+        input_tokens=max(wire.prompt_tokens or 0, 0),
+        cached_tokens=max(cached or 0, 0),
+        cache_write_tokens=max((prompt.cache_write_tokens if prompt else None) or 0, 0),
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),
+    )
+
+
+def reported_fault(body: bytes) -> UpstreamFault:
+    """The fault that an error object (or an unexpected document) inside a 200 answer reports."""
+    report = read(body)
+    try:
+        said = msgspec.json.decode(body, type=ReportedError, strict=False)
+    except msgspec.DecodeError:
+        said = ReportedError()
+    code = "content_filter" if report.was_flagged else None if said.code is None else str(said.code)
+    return classify_event(code or next(iter(sorted(report.codes)), None), said.type, report.message)
+
+
+def _error_of(chunk: Chunk) -> bytes:
+    """The JSON of an error that a chunk reports, b"" for none. `"error": {}` reports nothing."""
+    places = [chunk.error]
+    if chunk.x_groq is not None:
+        places.append(chunk.x_groq.error)
+    places += [choice.error for choice in chunk.choices or ()]
+    return next((bytes(raw) for raw in places if bytes(raw) not in (b"null", b"{}", b'""')), b"")
+
+
+def _is_answer(chunk: Chunk) -> bool:
+    """A part of an answer, and not just any JSON object."""
+    return chunk.choices is not None or chunk.usage is not None or bool(chunk.id or chunk.model)
+
+
+def _unreadable(error: Exception) -> Exception:
+    return UpstreamFault("transport", f"The provider sent an event that is not a chat completion chunk: {error}.")
+
+
+def _truncated(error: Exception) -> Exception:
+    return TruncatedStream(f"The stream ended inside an event: {error}.")

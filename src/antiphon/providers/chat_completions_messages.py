@@ -1,0 +1,294 @@
+"""The conversation as `messages`: whose turn each item belongs to, and where it may stand.
+
+    item                                  message
+    instructions, system, developer       the system role, in its place; later ones as user text where one may lead
+    user                                  user
+    message, calls, reasoning of a model  one assistant message for the whole turn
+    outputs of calls                      tool messages, directly after their calls; images and files follow as user
+    a model turn this account wrote       its stored message, byte for byte
+
+Every call's output comes before anything else is said (the wire's rule), so what stands between is held back until
+then. Rendering is append-only: the same past gives the same bytes, whatever follows.
+Source: reference of provider wires, §1.2, §2.4 and §2.5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol.errors import InvalidRequest
+from antiphon.protocol.items import (
+    AdditionalTools,
+    CustomToolCall,
+    CustomToolCallOutput,
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    ItemReference,
+    Message,
+    Opaque,
+    Reasoning,
+    RefusalPart,
+    ToolSearchCall,
+    ToolSearchOutput,
+)
+
+from . import chat_completions_foreign as foreign
+from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
+from .chat_completions_assistant import (
+    AssistantTurn,
+    CalledCustom,
+    CalledFunction,
+    CallPart,
+    CustomCallPart,
+    FunctionCallPart,
+    assistant_message,
+)
+from .chat_completions_content import WirePart, content, drop_old_cache_controls, plain_text
+from .chat_completions_outputs import ToolOutput, loaded_tools, tool_output, wire_call_id
+from .tool_names import TOOL_SEARCH, wire_name, wrapped_input
+
+FAMILY: Final = "chat_completions"
+_BRIDGE: Final = "OK."
+
+
+class SaidMessage(msgspec.Struct):
+    """A system, developer or user message, or an assistant's plain text."""
+
+    role: str
+    content: str | list[WirePart]
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    tool_call_id: str
+    content: str
+
+
+WireMessage = SaidMessage | ToolMessage | msgspec.Raw
+_Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
+_Call = FunctionCall | CustomToolCall | ToolSearchCall
+
+
+class Conversation:
+    """The messages of one turn. `removed` names the reasoning that was not sent, as `HttpRequest.removed` does."""
+
+    def __init__(self, turn: Turn, target: Target) -> None:
+        self.removed: list[tuple[str, str]] = []
+        self._quirks = target.vendor.quirks.chat_completions
+        self._scope = target.vendor.scope
+        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
+        self._messages: list[WireMessage] = []
+        self._group = AssistantTurn()
+        self._follows_reasoning = False
+        self._waiting: set[str] = set()
+        self._held: list[SaidMessage] = []
+        self._media: list[WirePart] = []
+        self._call_ids: dict[str, str] = {}
+        if turn.request.instructions:
+            self._say(SaidMessage(self._quirks.system_role, turn.request.instructions))
+        for entry in turn.context:
+            self._entry(entry)
+        self._flush()
+        self._settle()
+
+    def messages(self) -> list[WireMessage]:
+        """All messages, oldest first."""
+        said = [message.content for message in self._messages if isinstance(message, SaidMessage)]
+        drop_old_cache_controls([parts for parts in said if isinstance(parts, list)])
+        return self._messages
+
+    def _entry(self, entry: Entry) -> None:
+        match entry:
+            case ModelTurn():
+                self._model_turn(entry)
+            case ReplayedReasoning():
+                self._replayed(entry)
+            case FunctionCallOutput() | CustomToolCallOutput() | ToolSearchOutput():
+                self._output(entry)
+            case Message() if entry.role != "assistant":
+                self._flush()
+                self._message(entry)
+            case Opaque():
+                self._opaque(entry)
+            case _:
+                self._assistant_item(entry)
+
+    def _model_turn(self, turn: ModelTurn) -> None:
+        self._flush()
+        if turn.record is not None and self._is_readable(turn.record):
+            self._settle()
+            self._call_ids |= turn.record.call_ids
+            self._messages.append(turn.record.blocks)
+            calls = [item for item in turn.items if isinstance(item, FunctionCall | CustomToolCall | ToolSearchCall)]
+            self._waiting = {self._call_id(item) for item in calls if item.call_id}
+            return
+        for item in turn.items:
+            if isinstance(item, Opaque):
+                self._tell(foreign.told(item))
+            else:
+                self._assistant_item(item)
+        self._flush()
+
+    def _replayed(self, entry: ReplayedReasoning) -> None:
+        if not self._is_readable(entry.record):
+            reason = "organization_mismatch" if entry.record.family == FAMILY else "model_mismatch"
+            self._remove(entry.item, reason)
+            return
+        self._call_ids |= entry.record.call_ids
+        self._group.reasoning.append(entry.record.blocks)
+        self._follows_reasoning = True
+
+    def _is_readable(self, record: ReplayRecord) -> bool:
+        return record.family == FAMILY and record.scope == self._scope
+
+    def _remove(self, item: Reasoning, reason: str) -> None:
+        self.removed.append((item.id or "", reason))
+
+    def _assistant_item(self, item: Item) -> None:
+        match item:
+            case Reasoning():
+                self._remove(item, "model_mismatch")
+            case Message():
+                self._assistant_message(item)
+            case FunctionCall() | CustomToolCall():
+                self._group.calls.append(self._call_part(item))
+                self._follows_reasoning = False
+            case ToolSearchCall() if item.call_id:
+                self._group.calls.append(self._call_part(item))
+                self._follows_reasoning = False
+            case ToolSearchCall() | AdditionalTools() | ItemReference():
+                pass  # a search that ran elsewhere, declarations (among the tools), and references (resolved)
+            case _:
+                pass  # outputs do not stand inside a model turn
+
+    def _assistant_message(self, item: Message) -> None:
+        if self._group.text and not self._group.calls and not self._follows_reasoning:
+            self._flush()
+        self._follows_reasoning = False
+        if isinstance(item.content, str):
+            self._group.text += item.content
+            return
+        refused = [part for part in item.content if isinstance(part, RefusalPart)]
+        self._group.refusal += plain_text(refused)
+        self._group.text += plain_text([part for part in item.content if not isinstance(part, RefusalPart)])
+
+    def _call_part(self, item: _Call) -> CallPart:
+        call_id = self._call_id(item)
+        match item:
+            case FunctionCall():
+                name = wire_name(item.name, item.namespace or None)
+                arguments = item.arguments if item.arguments.strip() else "{}"
+                return FunctionCallPart(call_id, CalledFunction(name, arguments))
+            case CustomToolCall():
+                name = wire_name(item.name, item.namespace or None)
+                if self._quirks.custom_tools == "native":
+                    return CustomCallPart(call_id, CalledCustom(name, item.input))
+                return FunctionCallPart(call_id, CalledFunction(name, wrapped_input(item.input)))
+            case ToolSearchCall():
+                return FunctionCallPart(call_id, CalledFunction(TOOL_SEARCH, bytes(item.arguments).decode()))
+
+    def _call_id(self, item: _Call | _Output) -> str:
+        public = item.call_id or ""
+        known = self._call_ids.get(public)
+        return known if known is not None else wire_call_id(public, self._quirks.tool_call_id_length)
+
+    def _output(self, item: _Output) -> None:
+        self._flush()
+        if not item.call_id:
+            if isinstance(item, FunctionCallOutput):
+                self._say(SaidMessage("user", f"[output of a tool: {plain_text(item.output)}]"))
+            return
+        call_id = self._call_id(item)
+        if isinstance(item, ToolSearchOutput):
+            output = ToolOutput(loaded_tools(item.tools), [])
+        else:
+            output = tool_output(item.output, f"{self._path(item)}.output", self._quirks, call_id)
+        self._messages.append(ToolMessage(call_id, output.text))
+        self._media += output.media
+        self._waiting.discard(call_id)
+
+    def _message(self, item: Message) -> None:
+        role = "user" if item.role == "user" else self._quirks.system_role
+        self._say(SaidMessage(role, content(item.content, f"{self._path(item)}.content", self._quirks)))
+
+    def _opaque(self, item: Opaque) -> None:
+        if foreign.is_call(item):
+            self._tell(foreign.told(item))
+        elif foreign.is_output(item):
+            self._flush()
+            self._say(SaidMessage("user", foreign.told(item)))
+        elif not foreign.is_silent(item):
+            raise InvalidRequest(
+                f"Items of type {item.type!r} cannot be sent to this model's provider.",
+                param=f"{self._path(item)}.type",
+                code="invalid_value",
+            )
+
+    def _tell(self, text: str) -> None:
+        """What a built-in tool did, as a line of the assistant's own text."""
+        self._group.text += f"\n{text}" if self._group.text else text
+
+    def _say(self, message: SaidMessage) -> None:
+        """A message that is no tool's: now, or when the outputs that are still awaited have come."""
+        if self._quirks.single_system and message.role == self._quirks.system_role:
+            if self._merges_into_lead(message):
+                return
+            told = f"<system>\n{_as_text(message)}\n</system>"
+            message = SaidMessage("user", told)
+        if self._waiting:
+            self._held.append(message)
+            return
+        self._settle()
+        self._append(message)
+
+    def _merges_into_lead(self, message: SaidMessage) -> bool:
+        """Whether a system message leads; all that do become one."""
+        if not self._messages:
+            return False if self._held else self._lead(message)
+        lead = self._messages[0]
+        if len(self._messages) > 1 or not isinstance(lead, SaidMessage) or lead.role != message.role:
+            return False
+        lead.content = f"{_as_text(lead)}\n\n{_as_text(message)}"
+        return True
+
+    def _lead(self, message: SaidMessage) -> bool:
+        self._messages.append(message)
+        return True
+
+    def _flush(self) -> None:
+        """End the assistant message under construction."""
+        group, self._group = self._group, AssistantTurn()
+        self._follows_reasoning = False
+        if group.is_empty:
+            return
+        self._settle()
+        self._messages.append(assistant_message(group, self._quirks))
+        self._waiting = {call.id for call in group.calls}
+
+    def _settle(self) -> None:
+        """All outputs have come, or never will: their media, then what was held back."""
+        self._waiting = set()
+        media, self._media = self._media, []
+        held, self._held = self._held, []
+        if media:
+            self._append(SaidMessage("user", media))
+        for message in held:
+            self._append(message)
+
+    def _append(self, message: SaidMessage) -> None:
+        follows_tool = bool(self._messages) and isinstance(self._messages[-1], ToolMessage)
+        if follows_tool and message.role == "user" and self._quirks.bridges_tool_to_user:
+            self._messages.append(SaidMessage("assistant", _BRIDGE))
+        self._messages.append(message)
+
+    def _path(self, item: object) -> str:
+        """Where the client wrote an item; "input" for one of an earlier request."""
+        return self._paths.get(id(item), "input")
+
+
+def _as_text(message: SaidMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "\n\n".join(getattr(part, "text", "") for part in message.content)

@@ -1,0 +1,64 @@
+"""What tools gave back, as tool messages: text, with images and files beside it, and call ids a target accepts.
+
+Source: reference of provider wires, §1.2 "function_call_output" and §2.5 "call_id".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from antiphon.protocol.items import ContentPart
+from antiphon.protocol.tools import HostedTool, NamespaceTool, Tool
+
+from .chat_completions_content import TextPart, WirePart, wire_part
+from .quirks import ChatQuirks
+from .tool_names import wire_name
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class ToolOutput(NamedTuple):
+    """The text of a tool message, and the parts that must follow in a user message."""
+
+    text: str
+    media: list[WirePart]
+
+
+def tool_output(output: str | Sequence[ContentPart], path: str, quirks: ChatQuirks, call_id: str) -> ToolOutput:
+    """An output in the wire's words. Tool messages hold text alone, on every server (pitfall 92)."""
+    if isinstance(output, str):
+        return ToolOutput(output, [])
+    parts = [wire_part(part, f"{path}[{index}]", quirks) for index, part in enumerate(output)]
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    media: list[WirePart] = [part for part in parts if not isinstance(part, TextPart)]
+    if not media:
+        return ToolOutput("\n".join(texts), [])
+    frame = TextPart(text=f"Output of call {call_id}:")
+    return ToolOutput("\n".join(texts) or "(see the next user message)", [frame, *media])
+
+
+def loaded_tools(tools: Sequence[Tool]) -> str:
+    """What a tool search found: the names under which the model can now call it."""
+    names: list[str] = []
+    for tool in tools:
+        if isinstance(tool, NamespaceTool):
+            names += [wire_name(inner.name, tool.name) for inner in tool.tools]
+        else:
+            names.append(tool.type if isinstance(tool, HostedTool) else wire_name(tool.name))
+    return msgspec.json.encode({"tools": names}).decode()
+
+
+def wire_call_id(call_id: str, length: int) -> str:
+    """The id itself, or where exactly `length` alphanumerics are wanted, a digest that is always the same."""
+    if not length or (len(call_id) == length and call_id.isalnum() and call_id.isascii()):
+        return call_id
+    number = int.from_bytes(hashlib.sha256(call_id.encode()).digest())
+    characters: list[str] = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[digit])
+    return "".join(characters)

@@ -1,0 +1,105 @@
+"""Reasoning of a streamed answer: every field name it comes in, to deltas and to the blocks that are sent back.
+
+    delta.reasoning_content | delta.reasoning     raw text; the name is kept for the replay
+    delta.reasoning_details                       OpenRouter: pieces of typed entries, joined by index
+    delta.content [{type: thinking}]              Mistral: chunks, one for each run
+
+One run of reasoning is one item. Source: reference of provider wires, dialect matrix; pitfalls 3, 33, 35.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.protocol.deltas import Carried, Delta, Ended, Summary, Thinking, Thought
+
+from .chat_completions_assistant import reasoning_blocks
+from .chat_completions_wire import ContentChunk, MessageDelta, ReasoningDetail
+
+NO_BLOCKS = msgspec.Raw(b"{}")
+_JOINED = ("text", "summary", "data")
+
+
+class ReasoningRun:
+    """One contiguous run of reasoning, under one key."""
+
+    def __init__(self, key: int, *, is_replayed: bool) -> None:
+        self.key = key
+        self._is_replayed = is_replayed
+        self._field = ""
+        self._text = ""
+        self._details: list[ReasoningDetail] = []
+        self._thinking = ""
+        self._extras: dict[str, object] = {}
+
+    def feed(self, delta: MessageDelta) -> list[Delta]:
+        """The deltas of the reasoning fields of one chunk."""
+        if not self._field:
+            self._field = "reasoning_content" if delta.reasoning_content else "reasoning"
+        text = delta.reasoning_content or delta.reasoning or ""
+        self._text += text
+        if delta.reasoning_details:
+            told = [said for detail in delta.reasoning_details for said in self._detail(detail)]
+            if told or not text:
+                return told or [Thinking(self.key)]
+        return [Thought(self.key, text)] if text else []
+
+    def feed_thinking(self, chunk: ContentChunk) -> list[Delta]:
+        """The deltas of one thinking chunk of list content."""
+        pieces = chunk.thinking
+        text = pieces if isinstance(pieces, str) else "".join(piece.text or "" for piece in pieces or ())
+        self._thinking += text
+        if chunk.closed is not None:
+            self._extras["closed"] = chunk.closed
+        if chunk.signature:
+            self._extras["signature"] = chunk.signature
+        return [Thought(self.key, text)] if text else [Thinking(self.key)]
+
+    def thought(self, text: str) -> list[Delta]:
+        """Reasoning that was split off the text: shown, never sent back (its models' templates strip it)."""
+        return [Thought(self.key, text)] if text else []
+
+    def end(self) -> list[Delta]:
+        return [Carried(self.key, self.blocks()), Ended(self.key)]
+
+    def blocks(self) -> msgspec.Raw:
+        """What goes back upstream for this run."""
+        if not self._is_replayed:
+            return NO_BLOCKS
+        if self._details:
+            return msgspec.Raw(msgspec.json.encode({"reasoning_details": self._details}))
+        if self._text:
+            return reasoning_blocks(self._field, self._text)
+        if self._thinking or self._extras:
+            texts = [{"type": "text", "text": self._thinking}]
+            return reasoning_blocks("content", [{"type": "thinking", "thinking": texts, **self._extras}])
+        return NO_BLOCKS
+
+    def _detail(self, piece: ReasoningDetail) -> list[Delta]:
+        known = self._continued(piece)
+        if known is None:
+            self._details.append(msgspec.structs.replace(piece))
+        else:
+            _join(known, piece)
+        if isinstance(piece.summary, str) and piece.summary:
+            return [Summary(self.key, piece.summary)]
+        if isinstance(piece.text, str) and piece.text:
+            return [Thought(self.key, piece.text)]
+        return []
+
+    def _continued(self, piece: ReasoningDetail) -> ReasoningDetail | None:
+        """The entry that a piece adds to: of its type and index, unless both bear different ids."""
+        for known in reversed(self._details):
+            if known.type == piece.type and known.index == piece.index:
+                return None if known.id and piece.id and known.id != piece.id else known
+        return None
+
+
+def _join(known: ReasoningDetail, piece: ReasoningDetail) -> None:
+    for name in piece.__struct_fields__:
+        value = getattr(piece, name)
+        if value is None or value is msgspec.UNSET:
+            continue
+        before = getattr(known, name)
+        joins = name in _JOINED and isinstance(before, str)
+        setattr(known, name, before + value if joins else value)
