@@ -172,7 +172,7 @@ class InputRenderer:
                     self._add(item)
             case ToolSearchCall() | ToolSearchOutput():
                 self._search(item)
-            case Opaque():
+            case _:
                 self._opaque(item)
 
     def _message(self, item: Message) -> None:

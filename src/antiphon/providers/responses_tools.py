@@ -47,6 +47,7 @@ class WireFunction(msgspec.Struct, frozen=True, tag="function", tag_field="type"
     strict: bool | UnsetType = UNSET
 
 
+Loader = AdditionalTools | ToolSearchOutput
 WireTool = FunctionTool | CustomTool | NamespaceTool | WireFunction | msgspec.Raw
 
 
@@ -84,7 +85,7 @@ def render_tools(turn: Turn, target: Target) -> WireTools:
     """The tools and the choice among them. Raises InvalidRequest for a forced choice that cannot be honoured."""
     quirks = target.vendor.quirks.responses
     rendered = WireTools()
-    loaded = [entry for entry in turn.context if _is_loader(entry) and not takes_item(quirks, _item_type(entry))]
+    loaded = [entry for entry in _loaders(turn.context) if not takes_item(quirks, _item_type(entry))]
     if takes_declarations(quirks):
         _declare(_with_loaded(turn.request.tools, loaded), quirks, rendered)
     else:
@@ -93,20 +94,19 @@ def render_tools(turn: Turn, target: Target) -> WireTools:
     return rendered
 
 
-def _is_loader(entry: Entry) -> bool:
-    return isinstance(entry, AdditionalTools | ToolSearchOutput)
+def _loaders(context: Sequence[Entry]) -> list[Loader]:
+    return [entry for entry in context if isinstance(entry, AdditionalTools | ToolSearchOutput)]
 
 
-def _item_type(entry: Entry) -> str:
+def _item_type(entry: Loader) -> str:
     return "additional_tools" if isinstance(entry, AdditionalTools) else "tool_search_output"
 
 
-def _with_loaded(tools: Sequence[Tool], loaded: Sequence[Entry]) -> list[Tool]:
+def _with_loaded(tools: Sequence[Tool], loaded: Sequence[Loader]) -> list[Tool]:
     """The declared tools, then those loaded in mid-conversation, each once."""
     every = list(tools)
     for entry in loaded:
-        if isinstance(entry, AdditionalTools | ToolSearchOutput):
-            every += [tool for tool in entry.tools if tool not in every]
+        every += [tool for tool in entry.tools if tool not in every]
     return every
 
 
@@ -120,7 +120,7 @@ def _declare(tools: Sequence[Tool], quirks: ResponsesQuirks, rendered: WireTools
             rendered.add(tool, ToolRef("custom" if isinstance(tool, CustomTool) else "function", tool.name))
 
 
-def _lower(tools: Sequence[Tool], loaded: Sequence[Entry], quirks: ResponsesQuirks, rendered: WireTools) -> None:
+def _lower(tools: Sequence[Tool], loaded: Sequence[Loader], quirks: ResponsesQuirks, rendered: WireTools) -> None:
     lowered = lower_tools(tools, loaded, has_custom_tools=takes(quirks, "custom"))
     rendered.names = lowered.names
     for tool in lowered.tools:
