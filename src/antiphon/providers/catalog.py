@@ -28,7 +28,7 @@ from .quirks import Quirks
 
 _HOLE: Final = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 SIM: Final = "sim"
-_SIM_MODELS: Final = ("echo",)
+_SIM_MODELS: Final = ("standard", "echo", "reason", "slow", "refuse", "error")
 
 
 class CatalogRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,140 @@
+"""`antiphon serve`: bind first, prepare once, say where it is, then hand the socket to the workers.
+
+The banner goes to standard output, logs go to standard error, so that neither mixes into the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from antiphon.app import Application, Prepared, create_app, dialects, prepare
+from antiphon.config import Settings, load_settings
+from antiphon.protocol.errors import ConfigError
+from antiphon.providers.catalog import SIM, load_vendors
+from antiphon.providers.transport import Deadlines, Transport
+from antiphon.routing.discovery import Probe, probe_local
+from antiphon.routing.models import Router
+
+from .banner import Found, banner
+
+_BACKLOG: Final = 2048
+_VARIABLES: Final = {
+    "host": "ANTIPHON_HOST",
+    "port": "ANTIPHON_PORT",
+    "data": "ANTIPHON_DATA",
+    "config": "ANTIPHON_CONFIG",
+    "workers": "ANTIPHON_WORKERS",
+}
+
+
+def build() -> Application:
+    """The application of one worker process, from the environment that `serve` left."""
+    return create_app(load_settings({}, os.environ))
+
+
+def serve(overrides: Mapping[str, str | int | None]) -> None:
+    """Serve until told to stop. Raises ConfigError for a wrong setting or an address that cannot be bound."""
+    settings = load_settings(overrides, os.environ)
+    # Workers are new processes: they read the options of this command from their environment.
+    for name, value in overrides.items():
+        if value is not None:
+            os.environ[_VARIABLES[name]] = str(value)
+    listener = bind(settings.host, settings.port)
+    prepared, engines = asyncio.run(_prepare(settings))
+    print(banner(_found(settings, listener, prepared, engines)), flush=True)
+    config = server_config(settings)
+    # uvicorn raises the signal again once it has drained; it is then answered by ending with code 0.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise ConfigError("the server could not start; the log above says why, and `antiphon doctor` helps")
+
+
+def server_config(settings: Settings) -> uvicorn.Config:
+    """uvicorn as we run it: our own logs and headers, and a drain that ends after ours has."""
+    return uvicorn.Config(
+        "antiphon.cli.serve:build",
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        workers=settings.workers,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s) + 1,
+        backlog=_BACKLOG,
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError that says what to change."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise ConfigError(f"--host {host!r}: not an address of this machine: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port, or stop what uses it"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """The base URL that a client on this machine can use."""
+    port = int(listener.getsockname()[1])
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}/v1"
+
+
+async def _prepare(settings: Settings) -> tuple[Prepared, list[Probe]]:
+    """Make what must be there before a worker starts, and look for local engines meanwhile."""
+    async with asyncio.TaskGroup() as group:
+        preparing = group.create_task(prepare(settings))
+        probing = group.create_task(_engines(settings))
+    return preparing.result(), probing.result()
+
+
+async def _engines(settings: Settings) -> list[Probe]:
+    router = Router(load_vendors(settings, os.environ), ())
+    async with Transport(Deadlines()) as transport:
+        probes = await probe_local(router, dialects(), transport.fetch)
+    return [probe for probe in probes if probe.outcome == "ok"]
+
+
+def _found(settings: Settings, listener: socket.socket, prepared: Prepared, engines: list[Probe]) -> Found:
+    local = {vendor.name for vendor in load_vendors(settings, os.environ) if vendor.is_local}
+    return Found(
+        base_url=url_of(settings.host, listener),
+        data_dir=settings.data_dir,
+        config_path=settings.config_path,
+        new_key=prepared.new_key,
+        vendors=[name for name in prepared.vendors if name not in local and name != SIM],
+        engines=[(probe.vendor.name, len(probe.models)) for probe in engines],
+        is_sim_enabled=settings.is_sim_enabled,
+    )
