@@ -81,7 +81,7 @@ class Conversation:
         self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
         self._messages: list[WireMessage] = []
         self._group = AssistantTurn()
-        self._follows_reasoning = False
+        self._continues = False
         self._waiting: set[str] = set()
         self._held: list[SaidMessage] = []
         self._media: list[WirePart] = []
@@ -138,7 +138,7 @@ class Conversation:
             return
         self._call_ids |= entry.record.call_ids
         self._group.reasoning.append(entry.record.blocks)
-        self._follows_reasoning = True
+        self._continues = True
 
     def _is_readable(self, record: ReplayRecord) -> bool:
         return record.family == FAMILY and record.scope == self._scope
@@ -154,19 +154,19 @@ class Conversation:
                 self._assistant_message(item)
             case FunctionCall() | CustomToolCall():
                 self._group.calls.append(self._call_part(item))
-                self._follows_reasoning = False
+                self._continues = False
             case ToolSearchCall() if item.call_id:
                 self._group.calls.append(self._call_part(item))
-                self._follows_reasoning = False
+                self._continues = False
             case ToolSearchCall() | AdditionalTools() | ItemReference():
                 pass  # a search that ran elsewhere, declarations (among the tools), and references (resolved)
             case _:
                 pass  # outputs do not stand inside a model turn
 
     def _assistant_message(self, item: Message) -> None:
-        if self._group.text and not self._group.calls and not self._follows_reasoning:
+        if self._group.text and not self._group.calls and not self._continues:
             self._flush()
-        self._follows_reasoning = False
+        self._continues = False
         if isinstance(item.content, str):
             self._group.text += item.content
             return
@@ -227,8 +227,9 @@ class Conversation:
             )
 
     def _tell(self, text: str) -> None:
-        """What a built-in tool did, as a line of the assistant's own text."""
-        self._group.text += f"\n{text}" if self._group.text else text
+        """What a built-in tool did, as a line of the assistant's own text; what it says next goes on from there."""
+        self._group.text += text + "\n"
+        self._continues = True
 
     def _say(self, message: SaidMessage) -> None:
         """A message that is no tool's: now, or when the outputs that are still awaited have come."""
@@ -260,7 +261,7 @@ class Conversation:
     def _flush(self) -> None:
         """End the assistant message under construction."""
         group, self._group = self._group, AssistantTurn()
-        self._follows_reasoning = False
+        self._continues = False
         if group.is_empty:
             return
         self._settle()
