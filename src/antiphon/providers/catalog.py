@@ -25,10 +25,10 @@ from antiphon.protocol.errors import ConfigError
 
 from .base import AuthStyle, DialectName, Vendor
 from .quirks import Quirks
+from .simulator import MODELS as SIM_MODELS
 
 _HOLE: Final = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 SIM: Final = "sim"
-_SIM_MODELS: Final = ("standard", "echo", "reason", "slow", "refuse", "error")
 
 
 class CatalogRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,7 +89,7 @@ def load_vendors(settings: Settings, environ: Mapping[str, str]) -> tuple[Catalo
 
 
 def _simulator() -> CatalogVendor:
-    return CatalogVendor(name=SIM, dialect="sim", base_url="sim:", auth="none", scope=SIM, known_models=_SIM_MODELS)
+    return CatalogVendor(name=SIM, dialect="sim", base_url="sim:", auth="none", scope=SIM, known_models=SIM_MODELS)
 
 
 def _built_in(
