@@ -52,7 +52,7 @@ class Simulator:
             tools=tuple(_tool(tool, transcriber.loaded) for tool in lowered.tools),
             choice=_choice(request, lowered),
             is_parallel=request.parallel_tool_calls,
-            format=wire.Format(request.text.format.type, request.text.format.schema),
+            format=wire.Format(request.text.format.type, request.text.format.schema or wire.NULL),
             max_output_tokens=request.max_output_tokens,
             effort=settings.effort if settings else None,
             summary=settings.summary if settings else None,

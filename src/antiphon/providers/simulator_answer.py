@@ -18,8 +18,9 @@ import msgspec
 from . import simulator_wire as wire
 from .simulator_calls import PlannedCall, planned_calls
 from .simulator_hints import Hints
+from .simulator_json import Impossible
 from .simulator_scene import Scene, described_parts, pieces
-from .simulator_schema import Impossible, value_for
+from .simulator_schema import value_for
 from .simulator_script import Cut, Failure
 from .simulator_talk import filler, talk
 
@@ -48,6 +49,7 @@ class Wait:
 
 
 Step = wire.Line | Wait
+StopReason = Literal["max_output_tokens", "content_filter"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,9 @@ def _error(failure: Failure, message: str) -> Answer:
 class _Stopped(Exception):
     """The answer ends here: with this reason, or (None) without a stop line."""
 
-    def __init__(self, reason: Literal["max_output_tokens", "content_filter"] | None) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__()
+        self.reason: StopReason = reason
 
 
 class _Writer:
@@ -112,7 +114,7 @@ class _Writer:
         digest = hashlib.sha256(wire.encode(request)).hexdigest()
         input_tokens, cached_tokens = counted_input(request)
         self._steps.append(wire.StartLine(request.model, f"sim_{digest[:24]}", input_tokens, cached_tokens))
-        reason = None
+        reason: StopReason = None
         try:
             self._events(0)
             self._reasoning()
@@ -127,7 +129,7 @@ class _Writer:
         self._steps.append(wire.StopLine(reason, input_tokens, cached_tokens, self._count, self._reasoning_count))
         return self._steps
 
-    # -- pieces ------------------------------------------------------------------------------------------------------------
+    # -- pieces --
 
     def _events(self, count: int | None) -> None:
         """What the script has happen after `count` pieces; None: at the end, for counts that were never reached."""
@@ -170,7 +172,7 @@ class _Writer:
             raise
         self._steps.append(wire.EndLine(self._key, "completed", block(text)))
 
-    # -- items -------------------------------------------------------------------------------------------------------------
+    # -- items --
 
     def _reasoning(self) -> None:
         effort = self._effort()
@@ -253,7 +255,7 @@ class _Writer:
         citations = self._scene.script.citations
 
         def line(piece: str) -> wire.Line:
-            return wire.TextLine(key, piece, None if wanted is None else _logprobs(piece, wanted))
+            return wire.TextLine(key, piece) if wanted is None else wire.TextLine(key, piece, _logprobs(piece, wanted))
 
         try:
             self._write(text, line)
@@ -292,7 +294,7 @@ def _said(scene: Scene) -> str:
     script = scene.script
     if wanted.type == "text" or script.complaint is not None or script.said is not None:
         return talk(scene)
-    if wanted.type == "json_object" or wanted.schema is None:
+    if wanted.type == "json_object":
         return _json({"answer": talk(scene)})
     try:
         return _json(value_for(wanted.schema, Hints(_material(scene))))

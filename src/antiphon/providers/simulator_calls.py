@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from . import simulator_wire as wire
 from .simulator_grammar import text_of_grammar
 from .simulator_hints import Hints
+from .simulator_json import Impossible, Schema, is_schema
 from .simulator_patterns import UnreadablePattern
 from .simulator_scene import Scene, words
-from .simulator_schema import Impossible, value_for
+from .simulator_schema import value_for
 from .simulator_script import ScriptedCall
 
 MAX_FITTING: Final = 8
@@ -134,10 +135,10 @@ def _score(tool: wire.SimTool, asked: frozenset[str]) -> int:
     return _NAME_WEIGHT * len(named & asked) + len((told - named) & asked)
 
 
-def _properties(tool: wire.SimTool) -> dict[str, Any]:
+def _properties(tool: wire.SimTool) -> Schema:
     schema = msgspec.json.decode(tool.parameters)
-    found = schema.get("properties") if isinstance(schema, dict) else None
-    return found if isinstance(found, dict) else {}
+    found = schema.get("properties") if is_schema(schema) else None
+    return found if is_schema(found) else {}
 
 
 def _thing_count(tool: wire.SimTool, scene: Scene) -> int:
@@ -145,7 +146,7 @@ def _thing_count(tool: wire.SimTool, scene: Scene) -> int:
     plain = [
         name
         for name, schema in _properties(tool).items()
-        if isinstance(schema, dict) and schema.get("type") == "string" and not {"enum", "const", "format"} & set(schema)
+        if is_schema(schema) and schema.get("type") == "string" and not {"enum", "const", "format"} & set(schema)
     ]
     if tool.kind == "custom" or len(plain) != 1:
         return 1
@@ -162,7 +163,7 @@ def _call(tool: wire.SimTool, scene: Scene, index: int) -> PlannedCall:
         arguments = value_for(tool.parameters, hints)
     except Impossible:
         arguments = {}
-    return PlannedCall(tool, msgspec.json.encode(arguments if isinstance(arguments, dict) else {}).decode())
+    return PlannedCall(tool, msgspec.json.encode(arguments if is_schema(arguments) else {}).decode())
 
 
 def _custom_input(tool: wire.SimTool, scene: Scene) -> str:

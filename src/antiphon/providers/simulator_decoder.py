@@ -136,7 +136,7 @@ _Content = (
 def _content(line: _Content) -> Delta:
     match line:
         case wire.TextLine():
-            return Text(line.key, line.text, line.logprobs)
+            return Text(line.key, line.text, None if line.logprobs == wire.NULL else line.logprobs)
         case wire.RefusalLine():
             return Refusal(line.key, line.text)
         case wire.CitationLine():

@@ -17,12 +17,14 @@ from .simulator_patterns import MAX_TEXT, UnreadablePattern, matching
 MAX_DEPTH: Final = 40
 _COMMON: Final = {
     "INT": "1", "NUMBER": "1", "SIGNED_INT": "1", "SIGNED_NUMBER": "1", "FLOAT": "1.0", "DIGIT": "1", "HEXDIGIT": "1",
-    "WORD": "word", "CNAME": "name", "LETTER": "a", "LCASE_LETTER": "a", "UCASE_LETTER": "A", "ESCAPED_STRING": '"text"',
+    "WORD": "word", "CNAME": "name", "LETTER": "a",
+    "LCASE_LETTER": "a", "UCASE_LETTER": "A", "ESCAPED_STRING": '"text"',
     "WS": " ", "WS_INLINE": " ", "NEWLINE": "\n", "LF": "\n", "CR": "\r",
 }  # fmt: skip
 _TOKEN: Final = re.compile(
     r"""\s*(?:
-    (?P<string>"(?:[^"\\\n]|\\.)*"i?) | (?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*) | (?P<name>[?!]?[A-Za-z_]\w*)
+    (?P<string>"(?:[^"\\\n]|\\.)*"i?)
+    | (?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*) | (?P<name>[?!]?[A-Za-z_]\w*)
     | (?P<times>~\s*\d+(?:\s*\.\.\s*\d+)?) | (?P<range>\.\.) | (?P<alias>->\s*\w+) | (?P<mark>[()\[\]|?*+])
     )""",
     re.VERBOSE,
@@ -116,10 +118,10 @@ class _Body:
 
     def _item(self) -> tuple[str | None, int]:
         """The text of one item (None if it never ends) and how often it must stand."""
-        kind, token = self._tokens[self._at]
+        kind, lexeme = self._tokens[self._at]
         self._at += 1
-        text = self._atom(kind, token)
-        least = 0 if token == "[" else 1
+        text = self._atom(kind, lexeme)
+        least = 0 if lexeme == "[" else 1
         following = self._peek()
         if following in ("?", "*", "+"):
             self._at += 1
@@ -129,28 +131,28 @@ class _Body:
             least = min(int(re.findall(r"\d+", following)[0]), MAX_TEXT)
         return text, least
 
-    def _atom(self, kind: str, token: str) -> str | None:
-        if token in ("(", "["):
+    def _atom(self, kind: str, lexeme: str) -> str | None:
+        if lexeme in ("(", "["):
             text = self._alternatives()
-            if not self._skips(")" if token == "(" else "]"):
+            if not self._skips(")" if lexeme == "(" else "]"):
                 raise UnreadablePattern("a group is not closed")
             return text
         if kind == "string":
             if self._skips(".."):
                 self._at += 1
-            return _literal(token)
+            return _literal(lexeme)
         if kind == "pattern":
-            return matching(token[1 : token.rindex("/")].replace("\\/", "/"))
+            return matching(lexeme[1 : lexeme.rindex("/")].replace("\\/", "/"))
         if kind == "name":
             try:
-                return self._grammar.text(token.lstrip("?!"), self._depth + 1)
+                return self._grammar.text(lexeme.lstrip("?!"), self._depth + 1)
             except UnreadablePattern:
                 return None
-        raise UnreadablePattern(f"unexpected {token!r}")
+        raise UnreadablePattern(f"unexpected {lexeme!r}")
 
 
-def _literal(token: str) -> str:
+def _literal(lexeme: str) -> str:
     try:
-        return msgspec.json.decode(token.removesuffix("i"), type=str)
+        return msgspec.json.decode(lexeme.removesuffix("i"), type=str)
     except msgspec.DecodeError as error:
-        raise UnreadablePattern(f"cannot read the string {token}") from error
+        raise UnreadablePattern(f"cannot read the string {lexeme}") from error

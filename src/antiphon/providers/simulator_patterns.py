@@ -174,7 +174,8 @@ class _Reader:
                 least = int(self._braced().partition(",")[0] or 0)
             case _:
                 return atom
-        self._skips("?") or self._skips("+")
+        if not self._skips("?"):
+            self._skips("+")
         if least * max(len(atom), 1) > MAX_TEXT:
             raise UnreadablePattern("the shortest text is too long")
         return atom * least

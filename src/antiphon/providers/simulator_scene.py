@@ -13,7 +13,7 @@ from .simulator_script import Script, parse
 
 _WORD: Final = re.compile(r"[A-Za-z][a-z]*|[^\W\d_]+|\d+")
 _PIECE: Final = re.compile(r"\s*\S{1,12}|\s+")
-_QUOTED: Final = re.compile(r'"([^"\n]{1,200})"|“([^”\n]{1,200})”|`([^`\n]{1,200})`')
+_QUOTED: Final = re.compile(r'"[^"\n]{1,200}"|“[^”\n]{1,200}”|`[^`\n]{1,200}`')
 _PROPER: Final = re.compile(r"[A-Z][\w'-]*(?:[ ][A-Z][\w'-]*)*")
 _SENTENCE: Final = re.compile(r"[^.!?\n]+[.!?]*")
 
@@ -64,7 +64,7 @@ def sentences(text: str) -> list[str]:
 
 def entities(text: str) -> list[str]:
     """What a text names: quoted phrases first, then capitalised ones, each once."""
-    quoted = [next(filter(None, groups)) for groups in _QUOTED.findall(text)]
+    quoted = [found[0][1:-1] for found in _QUOTED.finditer(text)]
     unquoted = _QUOTED.sub(" ", text)
     proper = [name for sentence in sentences(unquoted) for name in _proper(sentence)]
     return list(dict.fromkeys(quoted + proper))

@@ -8,20 +8,21 @@ Source: JSON Schema 2020-12; OpenAI structured outputs guide for the subset that
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from .simulator_hints import Hints
+from .simulator_json import Impossible, Json, Schema, implied, is_list, is_of_type, is_schema, merged, weight
+from .simulator_numbers import bounds, multiple_of, nearest_one
 from .simulator_patterns import UnreadablePattern, matching
-
-Json: TypeAlias = Any  # a JSON value: what a client's schema holds has no type that can be written down
-Schema: TypeAlias = "Mapping[str, Json]"
 
 MAX_DEPTH: Final = 24
 MAX_ITEMS: Final = 4_096
+MAX_LENGTH: Final = 20_000
+MAX_WORK: Final = 50_000
+"""Values tried, and hundreds of characters made."""
 _LEAN_DEPTH: Final = 4
 """From here on only what is required is made, and the shallowest branch is taken."""
 
@@ -46,39 +47,41 @@ _FORMATS: Final = {
     "relative-json-pointer": "0",
     "regex": "^example$",
 }
-_KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
-    ("object", frozenset({"properties", "required", "additionalProperties", "patternProperties", "minProperties"})),
-    ("array", frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"})),
-    ("number", frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})),
-    ("string", frozenset({"pattern", "format", "minLength", "maxLength"})),
-)
-
-
-class Impossible(ValueError):
-    """The schema admits nothing that this maker can make."""
 
 
 def value_for(schema: msgspec.Raw | bytes, hints: Hints) -> Json:
     """A value for the schema. Raises Impossible."""
     document = msgspec.json.decode(schema)
-    return _Maker(document, hints).value(document, "", 0)
+    try:
+        return _Maker(document, hints).value(document, "", 0)
+    except (TypeError, AttributeError, ArithmeticError) as error:
+        # Nobody has checked the schema: a keyword whose value has the wrong type surfaces as one of these.
+        raise Impossible("the schema is malformed") from error
 
 
 class _Maker:
     def __init__(self, root: Json, hints: Hints) -> None:
         self._root = root
         self._hints = hints
+        self._budget = MAX_WORK
+
+    def _spend(self, work: int) -> None:
+        """A schema may branch and repeat without end: the work for one value is bounded."""
+        self._budget -= work
+        if self._budget < 0:
+            raise Impossible("the value would be too large")
 
     def value(self, schema: Json, name: str, depth: int) -> Json:
         """A value for `schema`; `name` is the property it is for."""
+        self._spend(1)
         if depth > MAX_DEPTH or schema is False:
             raise Impossible("the schema is false, or never ends")
-        if not isinstance(schema, dict):
+        if not is_schema(schema):
             return self._hints.string(name)
         flat = self._flat(schema, depth)
         if "const" in flat:
             return flat["const"]
-        if isinstance(flat.get("enum"), list):
+        if is_list(flat.get("enum")):
             return self._of_enum(flat)
         for keyword in ("anyOf", "oneOf"):
             if flat.get(keyword):
@@ -98,8 +101,8 @@ class _Maker:
             for part in parts:
                 if part is False:
                     raise Impossible("a part of allOf is false")
-                if isinstance(part, dict):
-                    flat = _merged(flat, part)
+                if is_schema(part):
+                    flat = merged(flat, part)
         raise Impossible("$ref never ends")
 
     def _resolved(self, reference: Json) -> Json:
@@ -108,16 +111,16 @@ class _Maker:
         place = self._root
         for step in reference[1:].split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(place, list) and step.isdecimal() and int(step) < len(place):
+            if is_list(place) and step.isdecimal() and int(step) < len(place):
                 place = place[int(step)]
-            elif isinstance(place, dict) and step in place:
+            elif is_schema(place) and step in place:
                 place = place[step]
             else:
                 raise Impossible(f"$ref {reference!r} leads nowhere")
         return place
 
     def _of_enum(self, schema: Schema) -> Json:
-        values = [value for value in schema["enum"] if _is_of(value, schema.get("type"))]
+        values = [value for value in schema["enum"] if is_of_type(value, schema.get("type"))]
         if not values:
             raise Impossible("the enum has no value of its type")
         return next((value for value in values if value is not None and self._hints.mentions(value)), values[0])
@@ -126,18 +129,18 @@ class _Maker:
         rest = {key: value for key, value in schema.items() if key != keyword}
         branches = list(schema[keyword])
         if depth >= _LEAN_DEPTH:
-            branches.sort(key=_weight)
+            branches.sort(key=weight)
         for branch in branches:
             try:
-                merged = _merged(rest, branch) if isinstance(branch, dict) else rest if branch else branch
-                return self.value(merged, name, depth + 1)
+                both = merged(rest, branch) if is_schema(branch) else rest if branch else branch
+                return self.value(both, name, depth + 1)
             except Impossible:
                 continue
         raise Impossible(f"no branch of {keyword} can be made")
 
     def _of_type(self, schema: Schema, name: str, depth: int) -> Json:
         declared = schema.get("type")
-        kinds = declared if isinstance(declared, list) else [declared or _implied(schema)]
+        kinds = declared if is_list(declared) else [declared or implied(schema)]
         if depth >= _LEAN_DEPTH and "null" in kinds:
             return None
         makers: dict[str, Callable[[], Json]] = {
@@ -204,29 +207,29 @@ class _Maker:
         """One item; of plain strings one for each name in the text; deep down none."""
         if depth >= _LEAN_DEPTH:
             return 0
-        is_plain = (
-            isinstance(inner, dict) and inner.get("type") == "string" and not {"enum", "const", "format"} & set(inner)
-        )
+        is_plain = is_schema(inner) and inner.get("type") == "string" and not {"enum", "const", "format"} & set(inner)
         return min(max(self._hints.entity_count, 1), 8) if is_plain else 1
 
     def _distinct(self, value: Json, made: list[Json], schema: Json) -> Json:
         """A value that is not yet in a unique array."""
         if not _is_in(value, made):
             return value
-        flat = self._flat(schema, 0) if isinstance(schema, dict) else {}
+        flat = self._flat(schema, 0) if is_schema(schema) else {}
         for candidate in self._candidates(value, flat, len(made)):
             if not _is_in(candidate, made):
                 return candidate
         raise Impossible("no further value for a unique array")
 
     def _candidates(self, value: Json, schema: Schema, nth: int) -> Sequence[Json]:
-        if isinstance(schema.get("enum"), list):
-            return schema["enum"]
+        if {"const", "anyOf", "oneOf"} & set(schema):
+            return ()
+        if is_list(schema.get("enum")):
+            return list[Json](schema["enum"])
         if isinstance(value, bool):
             return (True, False)
         if isinstance(value, int | float):
             step = schema.get("multipleOf", 1)
-            low, high, _ = _bounds(schema, is_whole=isinstance(value, int))
+            low, high = bounds(schema, is_whole=isinstance(value, int))
             steps = (value + sign * step * number for number in range(1, nth + 2) for sign in (1, -1))
             return [candidate for candidate in steps if low <= candidate <= high]
         if isinstance(value, str) and not {"format", "pattern"} & set(schema):
@@ -234,22 +237,24 @@ class _Maker:
             return [
                 (value[: max(most - len(tail), 0)] + tail)[:most] for tail in (str(number) for number in range(nth + 1))
             ]
-        if isinstance(value, dict):
+        if is_schema(value):
             return [
-                value | {key: candidate}
+                {**value, key: candidate}
                 for key, inner in value.items()
                 for candidate in self._candidates(inner, self._property(schema, key), nth)
             ]
         return ()
 
     def _property(self, schema: Schema, key: str) -> Schema:
-        found = (schema.get("properties") or {}).get(key)
-        return self._flat(found, 0) if isinstance(found, dict) else {}
+        properties: Schema = schema.get("properties") or {}
+        found = properties.get(key)
+        return self._flat(found, 0) if is_schema(found) else {}
 
     def _string(self, schema: Schema, name: str) -> str:
-        least, most = schema.get("minLength", 0), schema.get("maxLength", 1 << 20)
-        if least > most or least > 1 << 20:
+        least, most = schema.get("minLength", 0), schema.get("maxLength", MAX_LENGTH)
+        if least > min(most, MAX_LENGTH):
             raise Impossible(f"a string of at least {least} and at most {most} characters")
+        self._spend(least // 100)
         if isinstance(schema.get("pattern"), str):
             return _of_pattern(schema["pattern"], least)
         if schema.get("format") in _FORMATS:
@@ -260,15 +265,15 @@ class _Maker:
         return text[:most]
 
     def _number(self, schema: Schema, *, is_whole: bool) -> int | float:
-        low, high, is_open = _bounds(schema, is_whole=is_whole)
+        low, high = bounds(schema, is_whole=is_whole)
         step = schema.get("multipleOf") or (1 if is_whole else None)
         if low > high:
             raise Impossible(f"no number between {low} and {high}")
         hinted = self._hints.number(low, high, is_whole=is_whole)
-        number = hinted if hinted is not None else _nearest_one(low, high, is_open=is_open)
+        number = hinted if hinted is not None else nearest_one(low, high)
         if step is None:
             return int(number) if number.is_integer() else number
-        return _multiple(number, low, high, step)
+        return multiple_of(number, low, high, step)
 
 
 def _of_pattern(pattern: str, least: int) -> str:
@@ -280,100 +285,10 @@ def _of_pattern(pattern: str, least: int) -> str:
     return text + (text[-1:] or "a") * (least - len(text))
 
 
-def _nearest_one(low: float, high: float, *, is_open: bool) -> float:
-    """1 where the bounds allow it, else the bound nearest to it, and inside of an open one."""
-    number = min(max(1.0, low), high)
-    if is_open and number in (low, high):
-        number = (
-            (low + high) / 2 if math.isfinite(low) and math.isfinite(high) else number + (1 if number == low else -1)
-        )
-    return number
-
-
-def _multiple(number: float, low: float, high: float, step: float) -> int | float:
-    """The multiple of `step` nearest to `number` within the bounds."""
-    for count in (round(number / step), math.ceil(low / step) if math.isfinite(low) else 0):
-        multiple = count * step
-        if low <= multiple <= high:
-            return int(multiple) if float(multiple).is_integer() else multiple
-    if math.isfinite(high) and low <= (multiple := math.floor(high / step) * step):
-        return int(multiple) if float(multiple).is_integer() else multiple
-    raise Impossible(f"no multiple of {step} between {low} and {high}")
-
-
-def _bounds(schema: Schema, *, is_whole: bool) -> tuple[float, float, bool]:
-    """Least and greatest number, and whether either is excluded; for whole numbers none is."""
-    low, high = float(schema.get("minimum", -math.inf)), float(schema.get("maximum", math.inf))
-    above, below = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
-    if is_whole or "multipleOf" in schema:
-        step = 1.0 if is_whole else float(schema["multipleOf"]) / 2
-        return max(low, _past(above, step)), min(high, -_past(-below, step)), False
-    return max(low, above), min(high, below), above >= low or below <= high
-
-
-def _past(bound: float, step: float) -> float:
-    """The least that lies past an excluded lower bound."""
-    return math.floor(bound) + 1 if step == 1 and math.isfinite(bound) else bound + step
-
-
-def _merged(first: Schema, second: Schema) -> dict[str, Json]:
-    """Both schemas at once, as far as keyword by keyword can tell."""
-    merged = dict(first)
-    for key, value in second.items():
-        known = merged.get(key)
-        if key == "properties" and isinstance(known, dict):
-            merged[key] = known | value
-        elif key in ("required", "allOf") and isinstance(known, list):
-            merged[key] = known + [entry for entry in value if entry not in known]
-        elif key in ("minimum", "exclusiveMinimum", "minLength", "minItems") and known is not None:
-            merged[key] = max(known, value)
-        elif key in ("maximum", "exclusiveMaximum", "maxLength", "maxItems") and known is not None:
-            merged[key] = min(known, value)
-        elif key == "enum" and isinstance(known, list):
-            merged[key] = [entry for entry in known if entry in value]
-        elif key == "type" and known is not None:
-            merged[key] = [kind for kind in _listed(known) if kind in _listed(value)] or _narrower(known, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _listed(kind: Json) -> list[Json]:
-    return kind if isinstance(kind, list) else [kind]
-
-
-def _narrower(first: Json, second: Json) -> list[str]:
-    return ["integer"] if "integer" in (*_listed(first), *_listed(second)) else []
-
-
 def _schema_of(name: str, schema: Schema, other: Json) -> Json:
     """The schema of a property that `properties` does not name."""
     patterns: Mapping[str, Json] = schema.get("patternProperties") or {}
     return next((inner for pattern, inner in patterns.items() if pattern.strip("^$.*+") in name), other)
-
-
-def _implied(schema: Schema) -> str:
-    return next((kind for kind, keywords in _KINDS if keywords & set(schema)), "string")
-
-
-def _weight(branch: Json) -> int:
-    """How deep a branch may lead: null, then scalars, then arrays, then objects and references."""
-    kind = branch.get("type") if isinstance(branch, dict) else None
-    order = ("null", "string", "integer", "number", "boolean", "array")
-    return order.index(kind) if kind in order else len(order)
-
-
-def _is_of(value: Json, declared: Json) -> bool:
-    kinds: dict[str, bool] = {
-        "null": value is None,
-        "boolean": isinstance(value, bool),
-        "string": isinstance(value, str),
-        "integer": isinstance(value, int) and not isinstance(value, bool),
-        "number": isinstance(value, int | float) and not isinstance(value, bool),
-        "array": isinstance(value, list),
-        "object": isinstance(value, dict),
-    }
-    return declared is None or any(kinds.get(kind, False) for kind in _listed(declared))
 
 
 def _is_in(value: Json, made: list[Json]) -> bool:

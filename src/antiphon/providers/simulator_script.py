@@ -229,7 +229,7 @@ def _stall(script: Script, rest: str) -> Script:
 
 
 def _fail(script: Script, rest: str) -> Script:
-    tokens = [token for token in rest.split() if token != "before"]
+    tokens = [part for part in rest.split() if part != "before"]
     status = _number(tokens.pop(0), 599) if tokens and tokens[0].isdigit() else 500
     if status < 400:
         raise _Wrong(f"{status} is not an error status")

@@ -37,6 +37,8 @@ _NAMED: Final = re.compile(r"\b(?:I am|I'm|call me|my name's) (?P<fact>[A-Z][\w'
 _ASKED: Final = re.compile(
     r"\b(?:what|which|who|where|when|how)(?:'s|\b)[^?\n]{0,80}?\bmy (?P<what>[\w ]{1,40})", re.IGNORECASE
 )
+_WHO_AM_I: Final = re.compile(r"\bwho am I\b", re.IGNORECASE)
+_SAY: Final = re.compile(r"\s*(?:please\s+)?say\s+(?P<text>[^\n]{1,500})", re.IGNORECASE)
 _IS_QUESTION: Final = re.compile(r"\?|\b(?:what|which|who|where|when|remind|recall)\b", re.IGNORECASE)
 _NUMBER_WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _FILLER: Final = sentences("hello from the simulator which answers every request with the same words")[0].split()
@@ -98,7 +100,15 @@ def _after_outputs(scene: Scene) -> str | None:
 
 
 def _ruled(scene: Scene) -> str | None:
-    rules: tuple[Callable[[Scene], str | None], ...] = (_exactly, _in_words, _counted, _remembered, _computed, _earlier)
+    rules: tuple[Callable[[Scene], str | None], ...] = (
+        _exactly,
+        _in_words,
+        _say,
+        _counted,
+        _remembered,
+        _computed,
+        _earlier,
+    )
     return next((said for rule in rules if (said := rule(scene))), None)
 
 
@@ -126,6 +136,11 @@ def _in_words(scene: Scene) -> str | None:
     return filler(min(int(count), 10_000)).capitalize() if count.isascii() and count.isdigit() else None
 
 
+def _say(scene: Scene) -> str | None:
+    found = _SAY.fullmatch(scene.text)
+    return found["text"].rstrip(".!") or None if found else None
+
+
 def _counted(scene: Scene) -> str | None:
     found = _COUNT.search(scene.text)
     if found is None:
@@ -139,16 +154,14 @@ def _counted(scene: Scene) -> str | None:
 def _remembered(scene: Scene) -> str | None:
     """A fact of the user's own: the latest that was told."""
     asked = _ASKED.search(scene.text)
-    what = words(asked["what"]) if asked else frozenset[str]()
-    if asked is None and not re.search(r"\bwho am I\b", scene.text, re.IGNORECASE):
+    if asked is None and not _WHO_AM_I.search(scene.text):
         return None
-    if asked is None or "name" in re.findall(r"\w+", asked["what"].lower()):
-        what = frozenset({"name"})
+    what = words(asked["what"]) if asked else {"name"}
     for text in reversed(scene.user_texts[:-1]):
         for told in reversed(list(_TOLD.finditer(text))):
-            if what & (words(told["what"]) | {"name"} if "name" in told["what"].lower() else words(told["what"])):
+            if what & words(told["what"]):
                 return f"Your {told['what'].strip()} is {told['fact'].strip()}."
-        if what == {"name"} and (named := _NAMED.search(text)):
+        if "name" in what and (named := _NAMED.search(text)):
             return f"Your name is {named['fact']}."
     return None
 

@@ -15,6 +15,9 @@ from typing import Final, Literal
 
 import msgspec
 
+NULL: Final = msgspec.Raw(b"null")
+"""Raw JSON that is absent: msgspec does not decode a union of Raw and None."""
+
 # -- parts and blocks of a transcript ----------------------------------------------------------------------------------
 
 
@@ -113,7 +116,7 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Format(msgspec.Struct, frozen=True, omit_defaults=True):
     type: Literal["text", "json_object", "json_schema"] = "text"
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw = NULL
 
 
 class SimRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -145,7 +148,7 @@ class StartLine(msgspec.Struct, frozen=True, tag="start"):
 class TextLine(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
     key: int
     text: str
-    logprobs: msgspec.Raw | None = None
+    logprobs: msgspec.Raw = NULL
 
 
 class RefusalLine(msgspec.Struct, frozen=True, tag="refusal"):
