@@ -2,7 +2,8 @@
 
 Absent and null are different on this wire: Open Responses wants absent, OpenAI allows both. Optional fields are
 therefore `UNSET` by default, accepted as null, and never written when absent. JSON that is only carried (schemas,
-annotations, grammar definitions) stays `msgspec.Raw`.
+annotations, grammar definitions) stays `msgspec.Raw`; its null is Raw `null`, because msgspec decodes no union of Raw
+and None.
 Source: OpenAI OpenAPI `InputItem`, `OutputItem`; Open Responses 2026-04-24 `ItemParam`, `ItemField`.
 """
 
@@ -21,7 +22,7 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 class InputText(msgspec.Struct, frozen=True, tag="input_text", tag_field="type"):
     text: str
-    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
 class InputImage(msgspec.Struct, frozen=True, tag="input_image", tag_field="type"):
@@ -30,7 +31,7 @@ class InputImage(msgspec.Struct, frozen=True, tag="input_image", tag_field="type
     detail: Literal["low", "high", "auto", "original"] | UnsetType | None = UNSET
     image_url: str | UnsetType | None = UNSET
     file_id: str | UnsetType | None = UNSET
-    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
 class InputFile(msgspec.Struct, frozen=True, tag="input_file", tag_field="type"):
@@ -41,7 +42,7 @@ class InputFile(msgspec.Struct, frozen=True, tag="input_file", tag_field="type")
     file_url: str | UnsetType | None = UNSET
     file_id: str | UnsetType | None = UNSET
     detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
-    prompt_cache_breakpoint: msgspec.Raw | UnsetType | None = UNSET
+    prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
 class InputAudio(msgspec.Struct, frozen=True, tag="input_audio", tag_field="type"):
@@ -111,7 +112,7 @@ class FunctionCall(msgspec.Struct, frozen=True, tag="function_call", tag_field="
     id: str | UnsetType | None = UNSET
     status: ItemStatus | UnsetType | None = UNSET
     namespace: str | UnsetType | None = UNSET
-    caller: msgspec.Raw | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType = UNSET
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
@@ -122,7 +123,7 @@ class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output"
     status: ItemStatus | UnsetType | None = UNSET
     name: str | UnsetType | None = UNSET
     namespace: str | UnsetType | None = UNSET
-    caller: msgspec.Raw | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType = UNSET
 
 
 class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_field="type"):
@@ -134,7 +135,7 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_fi
     id: str | UnsetType | None = UNSET
     status: ItemStatus | UnsetType | None = UNSET
     namespace: str | UnsetType | None = UNSET
-    caller: msgspec.Raw | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType = UNSET
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
@@ -143,7 +144,7 @@ class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_ou
     output: str | tuple[ContentPart, ...]
     id: str | UnsetType | None = UNSET
     status: ItemStatus | UnsetType | None = UNSET
-    caller: msgspec.Raw | UnsetType | None = UNSET
+    caller: msgspec.Raw | UnsetType = UNSET
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type"):

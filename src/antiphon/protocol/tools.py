@@ -17,11 +17,11 @@ class FunctionTool(msgspec.Struct, frozen=True, tag="function", tag_field="type"
 
     name: str
     description: str | UnsetType | None = UNSET
-    parameters: msgspec.Raw | UnsetType | None = UNSET
+    parameters: msgspec.Raw | UnsetType = UNSET
     strict: bool | UnsetType | None = UNSET
     defer_loading: bool | UnsetType | None = UNSET
     allowed_callers: tuple[str, ...] | UnsetType | None = UNSET
-    output_schema: msgspec.Raw | UnsetType | None = UNSET
+    output_schema: msgspec.Raw | UnsetType = UNSET
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 

@@ -116,7 +116,7 @@ class _SearchTool(msgspec.Struct, frozen=True):
 
     execution: str | None = None
     description: str | None = None
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def _client_search(tool: HostedTool) -> LoweredTool | None:
@@ -127,7 +127,8 @@ def _client_search(tool: HostedTool) -> LoweredTool | None:
     if declared.execution != "client":
         return None
     description = declared.description or "Find tools that are not listed yet; what is found can then be called."
-    function = FunctionTool(TOOL_SEARCH, description, declared.parameters or _SEARCH_SCHEMA)
+    parameters = _SEARCH_SCHEMA if bytes(declared.parameters) == b"null" else declared.parameters
+    function = FunctionTool(TOOL_SEARCH, description, parameters)
     return LoweredTool(ToolName(TOOL_SEARCH, TOOL_SEARCH, "function", is_search=True), function, description)
 
 
