@@ -60,7 +60,11 @@ class Exchange:
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
-        self._check_announced(limit_bytes)
+        self._check_encoding()
+        announced = self.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit_bytes:
+            await self._discard(limit_bytes)
+            raise _too_large(limit_bytes)
         pieces: list[bytes] = []
         size_bytes = 0
         while True:
@@ -71,15 +75,25 @@ class Exchange:
             piece: bytes = message.get("body", b"")
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
+                await self._discard(limit_bytes)
                 raise _too_large(limit_bytes)
             pieces.append(piece)
             if not message.get("more_body", False):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _check_announced(self, limit_bytes: int) -> None:
-        announced = self.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit_bytes:
-            raise _too_large(limit_bytes)
+    async def _discard(self, limit_bytes: int) -> None:
+        """Read up to `limit_bytes` more and drop them.
+
+        A client that is still sending when the connection closes gets a reset, and never reads why (RFC 9112, 9.6).
+        """
+        left_bytes = limit_bytes
+        while left_bytes > 0:
+            message = await self.receive()
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+            left_bytes -= len(message.get("body", b""))
+
+    def _check_encoding(self) -> None:
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise InvalidRequest(
