@@ -63,7 +63,7 @@ class Exchange:
         self._check_encoding()
         announced = self.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limit_bytes:
-            await self._discard(limit_bytes)
+            await self._discard(2 * limit_bytes)
             raise _too_large(limit_bytes)
         pieces: list[bytes] = []
         size_bytes = 0
@@ -75,14 +75,15 @@ class Exchange:
             piece: bytes = message.get("body", b"")
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
-                await self._discard(limit_bytes)
+                if message.get("more_body", False):
+                    await self._discard(2 * limit_bytes - size_bytes)
                 raise _too_large(limit_bytes)
             pieces.append(piece)
             if not message.get("more_body", False):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _discard(self, limit_bytes: int) -> None:
-        """Read up to `limit_bytes` more and drop them.
+        """Read about `limit_bytes` more and drop them.
 
         A client that is still sending when the connection closes gets a reset, and never reads why (RFC 9112, 9.6).
         """
