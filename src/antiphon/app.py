@@ -158,7 +158,7 @@ def _drain_on_signal(table: RunTable) -> None:
         if not callable(previous):
             continue
 
-        def drain(received: int, frame: FrameType | None, previous=previous) -> None:  # noqa: ANN001
+        def drain(received: int, frame: FrameType | None, previous=previous) -> None:
             table.begin_drain()
             previous(received, frame)
 

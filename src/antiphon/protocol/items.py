@@ -9,7 +9,7 @@ Source: OpenAI OpenAPI `InputItem`, `OutputItem`; Open Responses 2026-04-24 `Ite
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,14 +18,15 @@ from .tools import Tool
 
 Role = Literal["user", "assistant", "system", "developer"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
+Execution = Literal["server", "client"]
 
 
-class InputText(msgspec.Struct, frozen=True, tag="input_text", tag_field="type"):
+class InputText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_text", tag_field="type"):
     text: str
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputImage(msgspec.Struct, frozen=True, tag="input_image", tag_field="type"):
+class InputImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_image", tag_field="type"):
     """`image_url` is an http(s) or data: URL."""
 
     detail: Literal["low", "high", "auto", "original"] | UnsetType | None = UNSET
@@ -34,7 +35,7 @@ class InputImage(msgspec.Struct, frozen=True, tag="input_image", tag_field="type
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputFile(msgspec.Struct, frozen=True, tag="input_file", tag_field="type"):
+class InputFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_file", tag_field="type"):
     """One of file_data (base64 or data: URL), file_url, file_id."""
 
     filename: str | UnsetType | None = UNSET
@@ -45,35 +46,35 @@ class InputFile(msgspec.Struct, frozen=True, tag="input_file", tag_field="type")
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputAudio(msgspec.Struct, frozen=True, tag="input_audio", tag_field="type"):
+class InputAudio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_audio", tag_field="type"):
     input_audio: msgspec.Raw
 
 
-class InputVideo(msgspec.Struct, frozen=True, tag="input_video", tag_field="type"):
+class InputVideo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_video", tag_field="type"):
     """Open Responses only, inside function_call_output."""
 
     video_url: str
 
 
-class OutputText(msgspec.Struct, frozen=True, tag="output_text", tag_field="type"):
+class OutputText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="output_text", tag_field="type"):
     text: str
     annotations: tuple[msgspec.Raw, ...] = ()
     logprobs: tuple[msgspec.Raw, ...] | None = ()
 
 
-class RefusalPart(msgspec.Struct, frozen=True, tag="refusal", tag_field="type"):
+class RefusalPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refusal", tag_field="type"):
     refusal: str
 
 
-class SummaryText(msgspec.Struct, frozen=True, tag="summary_text", tag_field="type"):
+class SummaryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="summary_text", tag_field="type"):
     text: str
 
 
-class ReasoningText(msgspec.Struct, frozen=True, tag="reasoning_text", tag_field="type"):
+class ReasoningText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reasoning_text", tag_field="type"):
     text: str
 
 
-class PlainText(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+class PlainText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
     """A `text` part, as conversation items and some clients write it."""
 
     text: str
@@ -93,7 +94,7 @@ ContentPart = (
 )
 
 
-class Message(msgspec.Struct, frozen=True, tag="message", tag_field="type"):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="message", tag_field="type"):
     """A message of any role; `content` as the client or the model wrote it."""
 
     role: Role
@@ -103,7 +104,7 @@ class Message(msgspec.Struct, frozen=True, tag="message", tag_field="type"):
     phase: str | UnsetType | None = UNSET
 
 
-class FunctionCall(msgspec.Struct, frozen=True, tag="function_call", tag_field="type"):
+class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function_call", tag_field="type"):
     """`arguments` is JSON text exactly as the model wrote it."""
 
     call_id: str
@@ -116,7 +117,9 @@ class FunctionCall(msgspec.Struct, frozen=True, tag="function_call", tag_field="
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
-class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output", tag_field="type"):
+class FunctionCallOutput(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function_call_output", tag_field="type"
+):
     output: str | tuple[ContentPart, ...]
     call_id: str | UnsetType | None = UNSET
     id: str | UnsetType | None = UNSET
@@ -126,7 +129,7 @@ class FunctionCallOutput(msgspec.Struct, frozen=True, tag="function_call_output"
     caller: msgspec.Raw | UnsetType = UNSET
 
 
-class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_field="type"):
+class CustomToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="custom_tool_call", tag_field="type"):
     """`input` is free text."""
 
     call_id: str
@@ -139,7 +142,9 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call", tag_fi
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
-class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_output", tag_field="type"):
+class CustomToolCallOutput(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="custom_tool_call_output", tag_field="type"
+):
     call_id: str
     output: str | tuple[ContentPart, ...]
     id: str | UnsetType | None = UNSET
@@ -147,7 +152,7 @@ class CustomToolCallOutput(msgspec.Struct, frozen=True, tag="custom_tool_call_ou
     caller: msgspec.Raw | UnsetType = UNSET
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type"):
+class Reasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reasoning", tag_field="type"):
     """`encrypted_content` is ours (sealed replay record) or, on a native upstream's items, the provider's."""
 
     summary: tuple[SummaryText, ...] = ()
@@ -157,11 +162,13 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type"):
     status: ItemStatus | UnsetType | None = UNSET
 
 
-class ItemReference(msgspec.Struct, frozen=True, tag="item_reference", tag_field="type"):
+class ItemReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="item_reference", tag_field="type"):
     id: str
 
 
-class AdditionalTools(msgspec.Struct, frozen=True, tag="additional_tools", tag_field="type"):
+class AdditionalTools(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="additional_tools", tag_field="type"
+):
     """More tools from this place of the conversation on (Codex "responses lite" sends all its tools so)."""
 
     tools: tuple[Tool, ...]
@@ -169,21 +176,23 @@ class AdditionalTools(msgspec.Struct, frozen=True, tag="additional_tools", tag_f
     id: str | UnsetType | None = UNSET
 
 
-class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call", tag_field="type"):
+class ToolSearchCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tool_search_call", tag_field="type"):
     """`arguments` is any JSON value. With execution "client" the client runs the search."""
 
     arguments: msgspec.Raw
     id: str | UnsetType | None = UNSET
     call_id: str | UnsetType | None = UNSET
-    execution: Literal["server", "client"] | UnsetType | None = UNSET
+    execution: Execution | UnsetType | None = UNSET
     status: ItemStatus | UnsetType | None = UNSET
 
 
-class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output", tag_field="type"):
+class ToolSearchOutput(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tool_search_output", tag_field="type"
+):
     tools: tuple[Tool, ...]
     id: str | UnsetType | None = UNSET
     call_id: str | UnsetType | None = UNSET
-    execution: Literal["server", "client"] | UnsetType | None = UNSET
+    execution: Execution | UnsetType | None = UNSET
     status: ItemStatus | UnsetType | None = UNSET
 
 
@@ -207,4 +216,18 @@ Item = (
     | ToolSearchCall
     | ToolSearchOutput
     | Opaque
+)
+
+ITEMS: Final = (
+    Message,
+    FunctionCall,
+    FunctionCallOutput,
+    CustomToolCall,
+    CustomToolCallOutput,
+    Reasoning,
+    ItemReference,
+    AdditionalTools,
+    ToolSearchCall,
+    ToolSearchOutput,
+    Opaque,
 )

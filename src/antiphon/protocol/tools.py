@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 
-class FunctionTool(msgspec.Struct, frozen=True, tag="function", tag_field="type"):
+class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function", tag_field="type"):
     """`parameters` is a JSON Schema object as the client wrote it; Raw `null` or UNSET mean none."""
 
     name: str
@@ -25,18 +25,18 @@ class FunctionTool(msgspec.Struct, frozen=True, tag="function", tag_field="type"
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
-class TextFormatSpec(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+class TextFormatSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
     """A custom tool that takes any text."""
 
 
-class GrammarSpec(msgspec.Struct, frozen=True, tag="grammar", tag_field="type"):
+class GrammarSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="grammar", tag_field="type"):
     """A custom tool whose input must follow a grammar."""
 
     definition: str
     syntax: Literal["lark", "regex"]
 
 
-class CustomTool(msgspec.Struct, frozen=True, tag="custom", tag_field="type"):
+class CustomTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="custom", tag_field="type"):
     name: str
     description: str | UnsetType | None = UNSET
     format: TextFormatSpec | GrammarSpec | UnsetType | None = UNSET
@@ -45,7 +45,7 @@ class CustomTool(msgspec.Struct, frozen=True, tag="custom", tag_field="type"):
     async_: bool | UnsetType | None = msgspec.field(name="async", default=UNSET)
 
 
-class NamespaceTool(msgspec.Struct, frozen=True, tag="namespace", tag_field="type"):
+class NamespaceTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="namespace", tag_field="type"):
     """Functions and custom tools under one name; their calls carry `namespace`."""
 
     name: str

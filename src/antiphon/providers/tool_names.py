@@ -75,9 +75,7 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
-def lower_tools(
-    tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False
-) -> LoweredTools:
+def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
     """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
@@ -96,9 +94,7 @@ def lower_tools(
                 _add(lowered, _lower(inner, tool.name, has_custom_tools))
         else:
             _add(lowered, _lower(tool, None, has_custom_tools))
-    return LoweredTools(
-        tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted)
-    )
+    return LoweredTools(tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted))
 
 
 def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[tuple[Tool, str]]:

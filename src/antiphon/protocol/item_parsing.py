@@ -1,0 +1,171 @@
+"""One input item from JSON: the structs of `items` where the program reads them, `Opaque` for the rest.
+
+`type` may be left out on messages and item references. Must never accept a known type with a wrong field.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from . import items as it
+from .explain import explain, invalid, join_path, missing_parameter, wrong_type
+from .extras import decode_tolerantly
+from .item_schemas import CHECKED
+from .tool_parsing import parse_tools
+
+Raw = msgspec.Raw
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    type: str | None = None
+    role: str | None = None
+    id: str | None = None
+
+
+class _EasyMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message without `type`."""
+
+    role: it.Role
+    content: str | tuple[it.ContentPart, ...]
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    status: it.ItemStatus | msgspec.UnsetType | None = msgspec.UNSET
+    phase: str | msgspec.UnsetType | None = msgspec.UNSET
+    type: None = None
+
+
+class _ToolsItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """additional_tools and tool_search_output before their tools are read."""
+
+    type: str
+    tools: tuple[Raw, ...]
+    role: str = "developer"
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    call_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    execution: it.Execution | msgspec.UnsetType | None = msgspec.UNSET
+    status: it.ItemStatus | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_READ: Final[dict[str, type[msgspec.Struct]]] = {
+    "message": it.Message,
+    "function_call": it.FunctionCall,
+    "function_call_output": it.FunctionCallOutput,
+    "custom_tool_call": it.CustomToolCall,
+    "custom_tool_call_output": it.CustomToolCallOutput,
+    "reasoning": it.Reasoning,
+    "item_reference": it.ItemReference,
+    "tool_search_call": it.ToolSearchCall,
+}
+_TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
+_peek: Final = msgspec.json.Decoder(_Peek)
+_easy: Final = msgspec.json.Decoder(_EasyMessage)
+_tools_item: Final = msgspec.json.Decoder(_ToolsItem)
+_decoders: Final = {name: msgspec.json.Decoder(kind) for name, kind in (_READ | CHECKED).items()}
+
+
+def parse_item(raw: msgspec.Raw) -> it.Item:
+    """An item as the store holds it."""
+    return read_item(raw, "item")[0]
+
+
+def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
+    """One item at `path`, and its JSON without tolerated extras. Raises InvalidRequest."""
+    try:
+        peek = _peek.decode(raw)
+    except msgspec.ValidationError as error:
+        raise explain(error, _Peek, path) from error
+    kind = peek.type or _untyped(peek, path)
+    try:
+        return _decode(kind, raw, peek, path)
+    except msgspec.ValidationError as error:
+        raise explain(error, _type_of(kind), path) from error
+
+
+def _untyped(peek: _Peek, path: str) -> str:
+    if peek.role is not None:
+        return ""
+    if peek.id is not None:
+        return "item_reference"
+    raise missing_parameter(join_path(path, ".type"))
+
+
+def _type_of(kind: str) -> object:
+    if kind in _TOOLS_ITEMS:
+        return _ToolsItem
+    return _EasyMessage if not kind else _READ.get(kind) or CHECKED.get(kind) or _Peek
+
+
+def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Item, msgspec.Raw]:
+    if not kind:
+        easy, kept = decode_tolerantly(bytes(raw), _easy)
+        return it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase), Raw(kept)
+    if kind in _TOOLS_ITEMS:
+        holder, kept = decode_tolerantly(bytes(raw), _tools_item)
+        return _with_tools(kind, holder, path), Raw(kept)
+    if kind == "item_reference" and peek.type is None:
+        return it.ItemReference(peek.id or ""), raw
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        # No schema has it: a native upstream may know it, every other dialect refuses it by name.
+        return it.Opaque(kind, peek.id, raw), raw
+    item, kept = decode_tolerantly(bytes(raw), decoder)
+    if kind in CHECKED:
+        return it.Opaque(kind, peek.id, Raw(kept)), Raw(kept)
+    return _checked(item, path), Raw(kept)
+
+
+def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
+    tools = parse_tools(holder.tools, join_path(path, ".tools"))
+    if kind == "additional_tools":
+        return it.AdditionalTools(tools, holder.role, holder.id)
+    return it.ToolSearchOutput(tools, holder.id, holder.call_id, holder.execution, holder.status)
+
+
+def _checked(item: msgspec.Struct, path: str) -> it.Item:
+    """What types alone cannot say of an item."""
+    if isinstance(item, it.FunctionCallOutput) and not item.call_id and not item.name:
+        raise missing_parameter(join_path(path, ".call_id"))
+    if isinstance(item, it.Message) and not isinstance(item.content, str):
+        for position, part in enumerate(item.content):
+            _check_part(part, f"{path}.content[{position}]")
+    assert isinstance(item, it.ITEMS), "decoders make items only"
+    return item
+
+
+def _check_part(part: it.ContentPart, path: str) -> None:
+    if isinstance(part, it.InputImage) and not part.image_url and not part.file_id:
+        raise invalid(
+            path, f"Missing image: set one of 'image_url' or 'file_id' in '{path}'.", "missing_required_parameter"
+        )
+    if isinstance(part, it.InputFile) and not (part.file_data or part.file_url or part.file_id):
+        raise invalid(
+            path,
+            f"Missing file: set one of 'file_data', 'file_url' or 'file_id' in '{path}'.",
+            "missing_required_parameter",
+        )
+
+
+def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspec.Raw], ...]:
+    """The `input` parameter: a string is one user message, a list is read item by item."""
+    first = bytes(raw)[:1]
+    if first == b'"':
+        text = msgspec.json.decode(raw, type=str)
+        if len(text) > max_length:
+            raise invalid(
+                "input",
+                f"Invalid 'input': string too long. Expected at most {max_length} characters.",
+                "string_above_max_length",
+            )
+        message = it.Message("user", text)
+        return ((message, Raw(msgspec.json.encode(message))),)
+    if first != b"[":
+        raise wrong_type("input", "str | array", _json_type(first))
+    rows = msgspec.json.decode(raw, type=tuple[Raw, ...])
+    return tuple(read_item(row, f"input[{position}]") for position, row in enumerate(rows))
+
+
+def _json_type(first: bytes) -> str:
+    if first in (b"t", b"f"):
+        return "bool"
+    return {b"{": "object", b"n": "null"}.get(first, "float")

@@ -1,0 +1,207 @@
+"""`POST /v1/responses` from bytes to a validated CreateResponse.
+
+One typed decode says yes or no. Only after a no is the body read again, field by field in OpenAI's order (model,
+unknown keys, each field), to find the first thing wrong and say it in OpenAI's words.
+Source: reference "responses.create parameters" and "Errors, headers, retries".
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Final
+
+import msgspec
+
+from . import request_schema as schema
+from .errors import InvalidRequest
+from .explain import explain, invalid, missing_parameter, unknown_parameter, wrong_type
+from .item_parsing import parse_item, read_input
+from .items import AdditionalTools, ToolSearchOutput
+from .request import CreateResponse, InputItem, ReasoningSettings, Text, TextFormat
+from .tool_parsing import echo_tool, parse_tool_choice, parse_tools
+from .tools import Tool
+
+Raw = msgspec.Raw
+Wire = schema.RequestWire
+
+_decode: Final = msgspec.json.Decoder(Wire).decode
+_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_types: Final = typing.get_type_hints(Wire, include_extras=True)
+_NULL: Final = b"null"
+_AUTO: Final = Raw(b'"auto"')
+
+
+def parse_request(body: bytes) -> CreateResponse:
+    """The request, or InvalidRequest that names what is wrong, where, and what would be right."""
+    try:
+        wire = _decode(body)
+    except msgspec.ValidationError as error:
+        raise _first_fault(body) or explain(error, Wire) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(error) from error
+    if wire.model is None or not wire.model:
+        raise _no_model(wire.model)
+    try:
+        return _request(wire, wire.model)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(error) from error
+
+
+def _not_json(error: Exception) -> InvalidRequest:
+    return InvalidRequest(
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+        f"correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error}.)"
+    )
+
+
+def _no_model(model: str | None) -> InvalidRequest:
+    if model is None:
+        return missing_parameter("model")
+    return invalid("model", "The model '' does not exist: name one, as VENDOR/MODEL.", "model_not_found")
+
+
+def _first_fault(body: bytes) -> InvalidRequest | None:
+    """The first fault in OpenAI's order of checks, when the body is an object at all."""
+    try:
+        fields = _fields(body)
+    except msgspec.ValidationError:
+        return wrong_type("", "object", "value")
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _not_json(error)
+    if "model" not in fields or bytes(fields["model"]) == _NULL:
+        return missing_parameter("model")
+    for name in ("model", *fields, *Wire.__struct_fields__):
+        fault = _field_fault(name, fields)
+        if fault is not None and (name not in Wire.__struct_fields__ or name == "model"):
+            return fault
+    return next((fault for name in Wire.__struct_fields__ if (fault := _field_fault(name, fields))), None)
+
+
+def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
+    if name not in Wire.__struct_fields__:
+        if name == "messages":
+            return invalid(
+                "messages",
+                "Unsupported parameter: 'messages'. In the Responses API, this parameter has moved to 'input'.",
+                "unsupported_parameter",
+            )
+        return unknown_parameter(name, Wire.__struct_fields__)
+    if name not in fields:
+        return None
+    try:
+        msgspec.json.decode(fields[name], type=_types[name])
+    except msgspec.ValidationError as error:
+        return explain(error, _types[name], name)
+    return None
+
+
+def _request(wire: Wire, model: str) -> CreateResponse:
+    rows = read_input(wire.input, schema.MAX_INPUT_CHARACTERS) if _is_said(wire.input) else ()
+    tools = parse_tools(wire.tools, "tools") if wire.tools else ()
+    choice = Raw(bytes(wire.tool_choice)) if _is_said(wire.tool_choice) else _AUTO
+    declared = [*tools, *(tool for item, _ in rows for tool in _tools_in(item))]
+    parsed_choice = parse_tool_choice(choice, declared)
+    _refuse_later(wire)
+    if not _is_said(wire.input) and wire.previous_response_id is None:
+        raise missing_parameter("input")
+    options = wire.stream_options
+    return CreateResponse(
+        model=model,
+        input=tuple(InputItem(item, raw) for item, raw in rows),
+        instructions=wire.instructions,
+        previous_response_id=wire.previous_response_id,
+        store=wire.store is not False,
+        stream=wire.stream is True,
+        include_obfuscation=options is None or options.include_obfuscation is not False,
+        include=frozenset(wire.include or ()),
+        tools=tools,
+        tools_raw=tuple(echo_tool(tool, row) for tool, row in zip(tools, wire.tools or (), strict=True)),
+        tool_choice=parsed_choice,
+        tool_choice_raw=choice,
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        parallel_tool_calls_said=wire.parallel_tool_calls is not None,
+        max_tool_calls=wire.max_tool_calls,
+        max_output_tokens=wire.max_output_tokens,
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        top_logprobs=wire.top_logprobs,
+        presence_penalty=wire.presence_penalty,
+        frequency_penalty=wire.frequency_penalty,
+        truncation=wire.truncation or "disabled",
+        text=_text(wire.text),
+        reasoning=_reasoning(wire.reasoning),
+        metadata=wire.metadata or {},
+        service_tier=wire.service_tier,
+        prompt_cache_key=wire.prompt_cache_key,
+        prompt_cache_options=_cache_options(wire.prompt_cache_options),
+        prompt_cache_retention=wire.prompt_cache_retention,
+        safety_identifier=wire.safety_identifier,
+        user=wire.user,
+    )
+
+
+def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
+    return isinstance(value, Raw) and bytes(value) != _NULL
+
+
+def _tools_in(item: object) -> tuple[Tool, ...]:
+    return item.tools if isinstance(item, AdditionalTools | ToolSearchOutput) else ()
+
+
+def _text(wire: schema.TextWire | None) -> Text:
+    if wire is None:
+        return Text()
+    asked = wire.format
+    if isinstance(asked, schema.TextFormatSchema):
+        body = Raw(msgspec.json.encode(asked.schema))
+        return Text(TextFormat("json_schema", asked.name, body, asked.description, asked.strict), wire.verbosity)
+    kind = "json_object" if isinstance(asked, schema.TextFormatObject) else "text"
+    return Text(TextFormat(kind), wire.verbosity)
+
+
+def _reasoning(wire: schema.ReasoningWire | None) -> ReasoningSettings | None:
+    if wire is None:
+        return None
+    return ReasoningSettings(wire.effort, wire.summary or wire.generate_summary, wire.context, wire.mode)
+
+
+def _cache_options(raw: Raw | msgspec.UnsetType) -> Raw | None:
+    if not _is_said(raw):
+        return None
+    try:
+        options = msgspec.json.decode(raw, type=schema.PromptCacheOptions)
+    except msgspec.ValidationError as error:
+        raise explain(error, schema.PromptCacheOptions, "prompt_cache_options") from error
+    if options.prewarm:
+        raise _later("prompt_cache_options.prewarm")
+    if options.comparison_response_id is not None:
+        raise _later("prompt_cache_options.comparison_response_id")
+    return Raw(bytes(raw))
+
+
+def _later(param: str) -> InvalidRequest:
+    return invalid(
+        param, f"Unsupported parameter: '{param}' is not supported by this server yet.", "unsupported_parameter"
+    )
+
+
+def _refuse_later(wire: Wire) -> None:
+    """What this release does not do is refused by name, never ignored."""
+    if wire.background:
+        raise _later("background")
+    if wire.truncation == "auto":
+        raise invalid(
+            "truncation",
+            "Unsupported value: 'truncation' does not support 'auto' on this server yet. "
+            "Supported values are: 'disabled'.",
+            "unsupported_value",
+        )
+    for name in schema.LATER:
+        value: Raw | msgspec.UnsetType = getattr(wire, name)
+        if _is_said(value) and bytes(value) not in (b"[]", b"{}"):
+            raise _later(name)
+    if _is_said(wire.image) and b"enabled" in bytes(wire.image):
+        raise _later("image")
+
+
+__all__ = ["parse_item", "parse_request"]
