@@ -46,6 +46,7 @@ class Answer:
         self._message: int | None = None
         self._run: ReasoningRun | None = None
         self._space = ""
+        self._follows_reasoning = False
         self._part_start = 0
         self._sources: Sequence[SearchResult] = ()
         thinks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.think_models)
@@ -105,7 +106,7 @@ class Answer:
         if self._splitter is not None:
             thought, text = self._splitter.close()
             deltas += self._thought(thought) + self._text(text, None)
-        if self._space and not self._turn.text and not self._calls.has_calls:
+        if self._space and not self._keys:
             deltas += self._write(self._space, None)
         return deltas + self._end_run() + self._end_message(status) + self._calls.end(status)
 
@@ -145,7 +146,11 @@ class Answer:
         if self._message is None and not text.strip():
             self._space += text
             return []
-        return self._write(self._space + text, logprobs) if text else []
+        deltas = self._end_run() if text else []
+        if self._message is None and self._follows_reasoning:
+            # R1-like templates put newlines after the reasoning; they are no part of the answer.
+            text, self._space = (self._space + text).lstrip("\r\n"), ""
+        return deltas + self._write(self._space + text, logprobs) if text else []
 
     def _write(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
         deltas, key = self._open_message()
@@ -157,6 +162,7 @@ class Answer:
     def _open_message(self) -> tuple[list[Delta], int]:
         deltas = self._end_run()
         if self._message is None:
+            self._follows_reasoning = False
             self._message = self._next_key()
             self._part_start = len(self._turn.text)
         return deltas, self._message
@@ -172,6 +178,7 @@ class Answer:
         if run is None:
             return []
         self._turn.reasoning.append(run.blocks())
+        self._follows_reasoning = True
         return run.end()
 
     def _end_message(self, status: Literal["completed", "incomplete"] = "completed") -> list[Delta]:

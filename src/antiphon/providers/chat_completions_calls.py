@@ -62,10 +62,6 @@ class CallCollector:
         self._next_key = next_key
         self._calls: list[_Call] = []
 
-    @property
-    def has_calls(self) -> bool:
-        return any(call.tool for call in self._calls)
-
     def feed(self, piece: CallDelta, answer_id: str) -> list[Delta]:
         """The deltas of one piece of one call."""
         call = self._find(piece, answer_id)

@@ -18,7 +18,7 @@ Source: OpenAI "Streaming chat completions"; reference of provider wires, §1.2;
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -184,12 +184,10 @@ class ChatDecoder:
 
     def _finish(self) -> list[Delta]:
         self._is_over = True
-        is_cut = self._finish_reason in _LIMIT_REASONS
-        deltas = self._answer.end("incomplete" if is_cut else "completed")
+        reason = _why(self._finish_reason)
+        deltas = self._answer.end("incomplete" if reason else "completed")
         if self._answer.has_nameless_call:
             return [*deltas, Failed(UpstreamFault("server", "The provider called a tool and never named it."))]
-        is_filtered = self._finish_reason in _FILTER_REASONS
-        reason = "max_output_tokens" if is_cut else "content_filter" if is_filtered else None
         return [*deltas, Kept(self._answer.kept()), Finished(reason)]
 
 
@@ -217,6 +215,13 @@ def reported_fault(body: bytes) -> UpstreamFault:
         said = ReportedError()
     code = "content_filter" if report.was_flagged else None if said.code is None else str(said.code)
     return classify_event(code or next(iter(sorted(report.codes)), None), said.type, report.message)
+
+
+def _why(finish_reason: str) -> Literal["max_output_tokens", "content_filter"] | None:
+    """Why an answer is not whole; a reason nobody knows (pitfall 75) is none."""
+    if finish_reason in _LIMIT_REASONS:
+        return "max_output_tokens"
+    return "content_filter" if finish_reason in _FILTER_REASONS else None
 
 
 def _error_of(chunk: Chunk) -> bytes:

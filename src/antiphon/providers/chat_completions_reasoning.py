@@ -26,6 +26,7 @@ class ReasoningRun:
     def __init__(self, key: int, *, is_replayed: bool) -> None:
         self.key = key
         self._is_replayed = is_replayed
+        self._is_shown = False
         self._field = ""
         self._text = ""
         self._details: list[ReasoningDetail] = []
@@ -41,8 +42,8 @@ class ReasoningRun:
         if delta.reasoning_details:
             told = [said for detail in delta.reasoning_details for said in self._detail(detail)]
             if told or not text:
-                return told or [Thinking(self.key)]
-        return [Thought(self.key, text)] if text else []
+                return self._shown(told)
+        return self._shown([Thought(self.key, text)] if text else [])
 
     def feed_thinking(self, chunk: ContentChunk) -> list[Delta]:
         """The deltas of one thinking chunk of list content."""
@@ -53,11 +54,11 @@ class ReasoningRun:
             self._extras["closed"] = chunk.closed
         if chunk.signature:
             self._extras["signature"] = chunk.signature
-        return [Thought(self.key, text)] if text else [Thinking(self.key)]
+        return self._shown([Thought(self.key, text)] if text else [])
 
     def thought(self, text: str) -> list[Delta]:
         """Reasoning that was split off the text: shown, never sent back (its models' templates strip it)."""
-        return [Thought(self.key, text)] if text else []
+        return self._shown([Thought(self.key, text)] if text else [])
 
     def end(self) -> list[Delta]:
         return [Carried(self.key, self.blocks()), Ended(self.key)]
@@ -74,6 +75,13 @@ class ReasoningRun:
             texts = [{"type": "text", "text": self._thinking}]
             return reasoning_blocks("content", [{"type": "thinking", "thinking": texts, **self._extras}])
         return NO_BLOCKS
+
+    def _shown(self, deltas: list[Delta]) -> list[Delta]:
+        """These deltas; at the start of a run without readable text, at least that there is reasoning."""
+        if not deltas and not self._is_shown:
+            deltas = [Thinking(self.key)]
+        self._is_shown = self._is_shown or bool(deltas)
+        return deltas
 
     def _detail(self, piece: ReasoningDetail) -> list[Delta]:
         known = self._continued(piece)

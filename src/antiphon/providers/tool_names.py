@@ -29,11 +29,7 @@ _ILLEGAL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9_-]")
 MAX_NAME_LENGTH: Final = 64
 EMPTY_SCHEMA: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 TOOL_SEARCH: Final = "tool_search"
-_SEARCH_SCHEMA: Final = msgspec.Raw(
-    b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
-    b'"required":["query"]}'
-)
-TOOL_SEARCH: Final = "tool_search"
+_NO_SCHEMA: Final = msgspec.Raw(b"null")
 _SEARCH_SCHEMA: Final = msgspec.Raw(
     b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
     b'"required":["query"]}'
@@ -112,7 +108,7 @@ class _SearchTool(msgspec.Struct, frozen=True):
 
     execution: str | None = None
     description: str | None = None
-    parameters: msgspec.Raw = msgspec.Raw(b"null")
+    parameters: msgspec.Raw = _NO_SCHEMA
 
 
 def _client_search(tool: HostedTool) -> LoweredTool | None:
@@ -123,7 +119,7 @@ def _client_search(tool: HostedTool) -> LoweredTool | None:
     if declared.execution != "client":
         return None
     description = declared.description or "Find tools that are not listed yet; what is found can then be called."
-    parameters = _SEARCH_SCHEMA if bytes(declared.parameters) == b"null" else declared.parameters
+    parameters = _SEARCH_SCHEMA if declared.parameters == _NO_SCHEMA else declared.parameters
     function = FunctionTool(TOOL_SEARCH, description, parameters)
     return LoweredTool(ToolName(TOOL_SEARCH, TOOL_SEARCH, "function", is_search=True), function, description)
 
@@ -153,40 +149,6 @@ def lift(names: Iterable[ToolName], wire: str) -> ToolName:
         if name.wire_name == wire:
             return name
     return ToolName(wire, wire, "function")
-
-
-def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:
-    """The declared tools that tool_choice means by `ref`: one, a whole namespace, or none."""
-    if ref.type == "namespace":
-        return tuple(name for name in names if name.namespace == ref.name)
-    if ref.type == TOOL_SEARCH:
-        return tuple(name for name in names if name.is_search)
-    return tuple(
-        name
-        for name in names
-        if name.name == ref.name
-        and name.kind == ref.type
-        and not name.is_search
-        and ref.namespace in (None, name.namespace)
-    )
-
-
-def search_call(key: int, call_id: str, arguments: str) -> Native:
-    """The `tool_search_call` item of a call to the function `tool_search`; `arguments` as the model wrote them."""
-    try:
-        value = msgspec.json.decode(arguments, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        value = msgspec.Raw(msgspec.json.encode(arguments))
-    item = _SearchCall(TOOL_SEARCH + "_call", call_id, value, "client", "completed")
-    return Native(key, item.type, msgspec.Raw(msgspec.json.encode(item)))
-
-
-class _SearchCall(msgspec.Struct, frozen=True):
-    type: str
-    call_id: str
-    arguments: msgspec.Raw
-    execution: str
-    status: str
 
 
 def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:

@@ -123,7 +123,7 @@ def test_custom_tools_are_native_or_wrapped() -> None:
     assert body(tools=(CustomTool("t"),), quirks=OPENAI)["tools"][0]["custom"]["format"] == {"type": "text"}
 
 
-def test_pitfall_091_and_093_a_local_server_sees_function_tools_alone() -> None:
+def test_pitfall_091_093_and_094_a_local_server_sees_function_tools_alone() -> None:
     space = NamespaceTool("mcp", (FunctionTool("read"), CustomTool("exec")))
     search = HostedTool("tool_search", msgspec.Raw(b'{"type":"tool_search","execution":"client"}'))
     sent = body(USER, AdditionalTools((G,)), tools=(F, space, CUSTOM, WEB, search))

@@ -316,7 +316,7 @@ def test_pitfall_082_each_finish_reason_has_its_meaning() -> None:
     assert failed(decode(said("insufficient_system_resource"))).kind == "overloaded"
 
 
-def test_pitfall_084_calls_are_calls_even_when_the_answer_merely_stopped() -> None:
+def test_calls_are_calls_even_when_the_answer_merely_stopped() -> None:
     deltas = decode(said(content="\n"), piece(0, "a", "f", "{}"), said(content="\n"), STOP)
     assert calls(deltas) == [("a", "f", "{}")]
     assert text(deltas) == ""
@@ -433,7 +433,7 @@ def test_think_tags_are_split_only_where_asked_for_and_wherever_they_are_cut() -
     chunks = [said(content=character) for character in whole]
     asked = ChatQuirks(think_models=("r1*",))
     deltas = decode(*chunks, STOP, quirks=asked, model="r1-small")
-    assert (thought(deltas), text(deltas)) == ("h<m", "\n\nhi </think>")
+    assert (thought(deltas), text(deltas)) == ("h<m", "hi </think>")
     assert text(decode(*chunks, STOP, quirks=asked, model="v3")) == whole
 
 
@@ -493,3 +493,14 @@ def test_nothing_is_read_after_the_end() -> None:
     decoder.feed(sse(said(content="hi"), STOP))
     assert decoder.feed(sse(said(content="more"))) == []
     assert decoder.close() == []
+
+
+def test_newlines_between_reasoning_and_text_belong_to_neither() -> None:
+    deltas = decode(said(reasoning="hm"), said(content="\n\n"), said(content="\n    code"), STOP)
+    assert text(deltas) == "    code"
+
+
+def test_an_answer_that_was_cut_short_has_items_cut_short() -> None:
+    for reason in ("length", "content_filter"):
+        ends = [delta for delta in decode(said(content="hi"), said(reason)) if isinstance(delta, Ended)]
+        assert [end.status for end in ends] == ["incomplete"]

@@ -341,7 +341,7 @@ def test_pitfall_032_a_part_that_cannot_be_sent_is_refused_by_its_path(part: Inp
     assert (caught.value.param or "").startswith("input[0].content[1]")
 
 
-def test_cache_breakpoints_are_written_the_vendors_way_and_at_most_four_times() -> None:
+def test_pitfall_038_and_076_cache_breakpoints_are_written_the_vendors_way_and_at_most_four_times() -> None:
     part = InputText("x", prompt_cache_breakpoint=msgspec.Raw(b'{"mode":"explicit"}'))
     turns = [Message("user", (part,)) for _ in range(5)]
     assert [m["content"] for m in messages(turns[0])] == ["x"]

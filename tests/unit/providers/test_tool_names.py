@@ -68,6 +68,13 @@ def test_a_tool_search_that_the_client_runs_becomes_a_function() -> None:
     assert lowered.names[0].is_search
 
 
+def test_a_tool_search_keeps_its_own_parameters() -> None:
+    declared = b'{"type":"tool_search","execution":"client","parameters":{"type":"object"}}'
+    (lowered,) = lower_tools((HostedTool("tool_search", msgspec.Raw(declared)),), ()).tools
+    assert isinstance(lowered.tool, FunctionTool)
+    assert lowered.tool.parameters == msgspec.Raw(b'{"type":"object"}')
+
+
 def test_a_call_of_the_search_function_becomes_a_tool_search_call() -> None:
     native = search_call(3, "call_1", '{"query":"maps"}')
     assert (native.key, native.type) == (3, "tool_search_call")
