@@ -32,6 +32,7 @@ from .media import file_data, is_data_url, text_of
 from .quirks import ChatQuirks
 
 MAX_CACHE_CONTROLS = 4
+_NULL = msgspec.Raw(b"null")
 _EPHEMERAL = msgspec.Raw(b'{"type":"ephemeral"}')
 
 
@@ -173,7 +174,7 @@ def _audio(part: InputAudio, path: str, quirks: ChatQuirks) -> AudioPart:
 
 def _cache(part: InputText | InputImage | InputFile, quirks: ChatQuirks) -> dict[str, msgspec.Raw]:
     breakpoint_ = part.prompt_cache_breakpoint
-    if not isinstance(breakpoint_, msgspec.Raw) or quirks.prompt_cache_breakpoint == "none":
+    if breakpoint_ is UNSET or breakpoint_ == _NULL or quirks.prompt_cache_breakpoint == "none":
         return {}
     if quirks.prompt_cache_breakpoint == "native":
         return {"prompt_cache_breakpoint": breakpoint_}

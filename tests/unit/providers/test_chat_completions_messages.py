@@ -345,6 +345,8 @@ def test_pitfall_038_and_076_cache_breakpoints_are_written_the_vendors_way_and_a
     part = InputText("x", prompt_cache_breakpoint=msgspec.Raw(b'{"mode":"explicit"}'))
     turns = [Message("user", (part,)) for _ in range(5)]
     assert [m["content"] for m in messages(turns[0])] == ["x"]
+    null = Message("user", (InputText("x", prompt_cache_breakpoint=msgspec.Raw(b"null")),))
+    assert [m["content"] for m in messages(null, quirks=OPENAI)] == ["x"]
     native = messages(turns[0], quirks=OPENAI)[0]["content"][0]
     assert native["prompt_cache_breakpoint"] == {"mode": "explicit"}
     sent = messages(*turns, quirks=ChatQuirks(prompt_cache_breakpoint="cache_control"))
