@@ -131,8 +131,11 @@ def _ranked(scene: Scene, tools: Sequence[wire.SimTool]) -> list[wire.SimTool]:
 
 def _score(tool: wire.SimTool, asked: frozenset[str]) -> int:
     named = words(tool.name)
-    told = words(tool.description) | words(" ".join(_properties(tool)))
-    return _NAME_WEIGHT * len(named & asked) + len((told - named) & asked)
+    return _NAME_WEIGHT * len(named & asked) + len((_own_words(tool) - named) & asked)
+
+
+def _own_words(tool: wire.SimTool) -> frozenset[str]:
+    return words(f"{tool.name} {tool.description} {' '.join(_properties(tool))}")
 
 
 def _properties(tool: wire.SimTool) -> Schema:
@@ -150,13 +153,13 @@ def _thing_count(tool: wire.SimTool, scene: Scene) -> int:
     ]
     if tool.kind == "custom" or len(plain) != 1:
         return 1
-    hints = Hints(scene.text)
+    hints = Hints(scene.text, besides=_own_words(tool))
     takes_names = hints.string(plain[0]) != scene.text.strip() and hints.used_entities > 0
     return min(hints.entity_count, MAX_FITTING) if takes_names else 1
 
 
 def _call(tool: wire.SimTool, scene: Scene, index: int) -> PlannedCall:
-    hints = Hints(scene.text, skip=index)
+    hints = Hints(scene.text, index, _own_words(tool))
     if tool.kind == "custom":
         return PlannedCall(tool, _custom_input(tool, scene))
     try:

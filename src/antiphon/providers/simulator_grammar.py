@@ -14,7 +14,8 @@ import msgspec
 
 from .simulator_patterns import MAX_TEXT, UnreadablePattern, matching
 
-MAX_DEPTH: Final = 40
+MAX_ROUNDS: Final = 100
+MAX_RULES: Final = 1_000
 _COMMON: Final = {
     "INT": "1", "NUMBER": "1", "SIGNED_INT": "1", "SIGNED_NUMBER": "1", "FLOAT": "1.0", "DIGIT": "1", "HEXDIGIT": "1",
     "WORD": "word", "CNAME": "name", "LETTER": "a",
@@ -36,24 +37,30 @@ _IMPORT: Final = re.compile(r"^[ \t]*%import\s+common\.(\w+)(?:\s*->\s*(\w+))?",
 
 def text_of_grammar(syntax: Literal["lark", "regex"], definition: str) -> str:
     """The plainest text of a grammar. Raises UnreadablePattern."""
-    return matching(definition) if syntax == "regex" else _Lark(definition).text("start", 0)
+    return matching(definition) if syntax == "regex" else _text_of_lark(definition)
 
 
-class _Lark:
-    def __init__(self, definition: str) -> None:
-        self._imported = {alias or name: _COMMON.get(name, "") for name, alias in _IMPORT.findall(definition)}
-        plain = _DIRECTIVE.sub("", definition)
-        heads = list(_RULE.finditer(plain))
-        ends = [head.start() for head in heads[1:]] + [len(plain)]
-        self._bodies = {head[1]: plain[head.end() : end] for head, end in zip(heads, ends, strict=True)}
+def _text_of_lark(definition: str) -> str:
+    """The text of `start`: rules get their texts in rounds, those first that need no other, so none recurses."""
+    texts = {alias or name: _COMMON.get(name, "") for name, alias in _IMPORT.findall(definition)}
+    rules = _rules(_DIRECTIVE.sub("", definition))
+    for _ in range(MAX_ROUNDS):
+        made = {name: text for name, tokens in rules.items() if (text := _Body(texts, tokens).text()) is not None}
+        if not made:
+            break
+        texts |= made
+        rules = {name: tokens for name, tokens in rules.items() if name not in made}
+    if "start" not in texts:
+        raise UnreadablePattern("the rule 'start' is missing, or never comes to an end")
+    return texts["start"]
 
-    def text(self, name: str, depth: int) -> str:
-        """The text of a rule or terminal."""
-        if name in self._imported:
-            return self._imported[name]
-        if name not in self._bodies or depth > MAX_DEPTH:
-            raise UnreadablePattern(f"the rule {name!r} is missing, or never ends")
-        return _Body(self, _tokens(self._bodies[name]), depth).text()
+
+def _rules(definition: str) -> dict[str, list[tuple[str, str]]]:
+    heads = list(_RULE.finditer(definition))
+    if len(heads) > MAX_RULES:
+        raise UnreadablePattern(f"more than {MAX_RULES} rules")
+    ends = [*(head.start() for head in heads[1:]), len(definition)]
+    return {head[1]: _tokens(definition[head.end() : end]) for head, end in zip(heads, ends, strict=False)}
 
 
 def _tokens(body: str) -> list[tuple[str, str]]:
@@ -71,15 +78,15 @@ def _tokens(body: str) -> list[tuple[str, str]]:
 
 
 class _Body:
-    """The right side of one rule, read from left to right."""
+    """The right side of one rule, read from left to right with the texts of the rules that are known."""
 
-    def __init__(self, grammar: _Lark, tokens: list[tuple[str, str]], depth: int) -> None:
-        self._grammar = grammar
+    def __init__(self, texts: dict[str, str], tokens: list[tuple[str, str]]) -> None:
+        self._texts = texts
         self._tokens = tokens
-        self._depth = depth
         self._at = 0
 
-    def text(self) -> str:
+    def text(self) -> str | None:
+        """The text; None while it needs a rule that is not known."""
         text = self._alternatives()
         if self._at < len(self._tokens):
             raise UnreadablePattern(f"unexpected {self._tokens[self._at][1]!r}")
@@ -93,18 +100,15 @@ class _Body:
         self._at += found
         return found
 
-    def _alternatives(self) -> str:
-        """The first alternative that comes to an end."""
+    def _alternatives(self) -> str | None:
+        """The first alternative that is known."""
         texts = [self._sequence()]
         while self._skips("|"):
             texts.append(self._sequence())
-        made = next((text for text in texts if text is not None), None)
-        if made is None:
-            raise UnreadablePattern("no alternative comes to an end")
-        return made
+        return next((text for text in texts if text is not None), None)
 
     def _sequence(self) -> str | None:
-        """The text of a sequence; None if a rule in it never ends."""
+        """The text of a sequence; None if a rule in it is not known."""
         made: list[str] = []
         is_whole = True
         while self._peek() not in ("", "|", ")", "]"):
@@ -117,7 +121,7 @@ class _Body:
         return "".join(made) if is_whole else None
 
     def _item(self) -> tuple[str | None, int]:
-        """The text of one item (None if it never ends) and how often it must stand."""
+        """The text of one item (None if not known) and how often it must stand."""
         kind, lexeme = self._tokens[self._at]
         self._at += 1
         text = self._atom(kind, lexeme)
@@ -144,10 +148,7 @@ class _Body:
         if kind == "pattern":
             return matching(lexeme[1 : lexeme.rindex("/")].replace("\\/", "/"))
         if kind == "name":
-            try:
-                return self._grammar.text(lexeme.lstrip("?!"), self._depth + 1)
-            except UnreadablePattern:
-                return None
+            return self._texts.get(lexeme.lstrip("?!"))
         raise UnreadablePattern(f"unexpected {lexeme!r}")
 
 

@@ -40,9 +40,11 @@ class Hints:
     text: str
     skip: int = 0
     """How many entities to pass over first: the n-th of several calls takes the n-th entity."""
+    besides: frozenset[str] = frozenset()
+    """Words that name no thing here, such as the tool's own."""
 
     def __post_init__(self) -> None:
-        named = entities(self.text)
+        named = [name for name in entities(self.text) if not words(name) <= self.besides]
         self._entities = named[self.skip % len(named) :] + named[: self.skip % len(named)] if named else []
         self._numbers = [float(found) for found in _NUMBER.findall(self.text)]
         self._taken = 0
@@ -78,4 +80,6 @@ class Hints:
     def mentions(self, value: object) -> bool:
         """Whether the text speaks of this enum value, or of a property of this name."""
         telling = words(str(value))
-        return bool(telling) and telling <= words(self.text)
+        if telling:
+            return telling <= words(self.text)
+        return re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", self.text, re.IGNORECASE) is not None
