@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import typer.main
-from click import Command, Group
+from typer.core import TyperCommand, TyperGroup
 from vendors_page import PAGE, page
 
 from antiphon.cli.main import app
@@ -42,12 +42,14 @@ def _missing_settings() -> Iterator[str]:
             yield f"docs/configuration.md: no row like: {settings_row(setting.name)}"
 
 
-def _commands(command: Command, path: str) -> Iterator[tuple[str, Command]]:
-    if isinstance(command, Group):
+def _commands(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperGroup):
         for name, child in command.commands.items():
             yield from _commands(child, f"{path} {name}")
-    else:
+    elif isinstance(command, TyperCommand):
         yield path, command
+    else:
+        raise TypeError(f"{path}: neither a command nor a group of commands: {command!r}")
 
 
 def _missing_commands() -> Iterator[str]:

@@ -165,7 +165,8 @@ def _input(question: Question) -> object:
     if not question.images:
         return question.text
     parts: list[dict[str, object]] = [{"type": "input_text", "text": question.text}]
-    parts += [{"type": "input_image", "image_url": _data_url(path)} for path in question.images]
+    for path in question.images:
+        parts.append({"type": "input_image", "image_url": _data_url(path)})
     return [{"role": "user", "content": parts}]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ Overrides = Mapping[str, str | int | None]
 
 
 @asynccontextmanager
-async def _keys(overrides: Overrides) -> AsyncIterator[Keys]:
+async def _keys(overrides: Overrides) -> AsyncGenerator[Keys]:
     """The keys of the data folder. Raises ConfigError where a mistyped or forgotten folder would make a new one."""
     settings = load_settings(overrides, os.environ)
     database = Path(settings.store_url.removeprefix(_SQLITE))

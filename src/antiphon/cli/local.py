@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from antiphon.access.keys import Keys
 from antiphon.access.secret import load_secret
 from antiphon.app import create_app, open_store, prepare
 from antiphon.config import Settings
-from antiphon.protocol.errors import ConfigError
+from antiphon.protocol.errors import ConfigError, Unauthenticated
 
 from .serve import bind, url_of
 
@@ -38,7 +39,8 @@ async def local_key(settings: Settings) -> tuple[str, str | None]:
         keys = Keys(store, load_secret(settings.data_dir))
         if path.exists():
             key = path.read_text("ascii").strip()
-            if await keys.is_valid(key):
+            with contextlib.suppress(Unauthenticated):
+                await keys.authenticate({"authorization": f"Bearer {key}"})
                 return key, first
         key = (await keys.create(_PROJECT)).key
         _write_private(path, key)
@@ -54,7 +56,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @asynccontextmanager
-async def local_server(settings: Settings) -> AsyncIterator[str]:
+async def local_server(settings: Settings) -> AsyncGenerator[str]:
     """The base URL of a server that lives as long as the block. Raises ConfigError if it cannot start."""
     quiet = dataclasses.replace(settings, log_level="error", log_format="text", workers=1)
     listener = bind(_HOST, 0)
