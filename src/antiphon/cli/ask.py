@@ -164,10 +164,12 @@ def _body(question: Question, model: str) -> dict[str, object]:
 def _input(question: Question) -> object:
     if not question.images:
         return question.text
-    parts: list[dict[str, object]] = [{"type": "input_text", "text": question.text}]
-    for path in question.images:
-        parts.append({"type": "input_image", "image_url": _data_url(path)})
-    return [{"role": "user", "content": parts}]
+    text: dict[str, object] = {"type": "input_text", "text": question.text}
+    return [{"role": "user", "content": [text, *map(_image_part, question.images)]}]
+
+
+def _image_part(path: Path) -> dict[str, object]:
+    return {"type": "input_image", "image_url": _data_url(path)}
 
 
 def _data_url(path: Path) -> str:

@@ -150,17 +150,27 @@ def main() -> None:
     """Run the command. Expected errors become one line on stderr and exit code 1."""
     try:
         app()
-    except AntiphonError as error:
-        _fail(str(error))
     except BrokenPipeError:
+        # The reader of our output left; what is still buffered goes nowhere instead of failing once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
-        _fail(str(error))
+    except (AntiphonError, OSError) as error:
+        _fail(error)
+    except ExceptionGroup as group:
+        expected, bug = group.split((AntiphonError, OSError))
+        if expected is None or bug is not None:
+            raise
+        _fail(_first(expected))
 
 
-def _fail(message: str) -> None:
-    print(f"antiphon: {message}", file=sys.stderr)
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error inside a task group's, however deep."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
+
+
+def _fail(error: Exception) -> None:
+    print(f"antiphon: {error}", file=sys.stderr)
     sys.exit(1)
