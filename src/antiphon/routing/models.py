@@ -75,9 +75,13 @@ class Router:
         close = difflib.get_close_matches(model, [*known, *bare], n=1, cutoff=0.7)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return (
-            f"{start}{hint} Models are named VENDOR/MODEL; active vendors: {', '.join(self._by_name) or 'none'}. "
+            f"{start}{hint} Models are named VENDOR/MODEL; active vendors: {', '.join(self._active()) or 'none'}. "
             "Set another vendor's API key variable or add a [[vendor]] to antiphon.toml to have more."
         )
+
+    def _active(self) -> list[str]:
+        """Vendors that are worth naming: local engines only where one was found to run."""
+        return [vendor.name for vendor in self.vendors if not vendor.is_local or self._models[vendor.name]]
 
     def models(self) -> list[ModelInfo]:
         """What can be called: aliases first, then every known model of every vendor."""

@@ -47,6 +47,16 @@ def test_an_unknown_name_says_what_is_near_and_who_is_active() -> None:
         router().resolve("alphaa")
 
 
+def test_a_local_engine_that_does_not_run_is_not_called_active() -> None:
+    local = Vendor("engine", "chat_completions", "http://local", is_local=True)
+    found = Router([ONE, local], [])
+    with pytest.raises(InvalidRequest, match=r"active vendors: one\."):
+        found.resolve("x")
+    found.learn("engine", [("m", 0)])
+    with pytest.raises(InvalidRequest, match=r"active vendors: one, engine\."):
+        found.resolve("x")
+
+
 @pytest.mark.parametrize("model", ["", "one/", "/x", "three/x"])
 def test_a_name_without_vendor_or_model_is_not_found(model: str) -> None:
     with pytest.raises(InvalidRequest):
