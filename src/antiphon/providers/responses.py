@@ -105,8 +105,9 @@ def _settings(request: CreateResponse) -> Body:
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_logprobs": request.top_logprobs,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
+        # Only Open Responses has these two; a zero is every model's default, and OpenAI refuses even that.
+        "presence_penalty": request.presence_penalty or None,
+        "frequency_penalty": request.frequency_penalty or None,
         "truncation": None if request.truncation == "disabled" else request.truncation,
         "text.format": _format(request.text.format),
         "text.verbosity": request.text.verbosity,

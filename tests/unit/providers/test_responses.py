@@ -207,6 +207,10 @@ def test_instructions_and_every_setting_are_forwarded_as_said() -> None:
     assert request.dropped == ()
 
 
+def test_penalties_of_zero_are_not_sent() -> None:
+    assert encode(presence_penalty=0.0, frequency_penalty=0.0).body == encode().body
+
+
 def test_json_object_format_and_schema_without_strict_are_forwarded_as_said() -> None:
     assert body_of(encode(text=Text(TextFormat("json_object"))))["text"] == {"format": {"type": "json_object"}}
     asked = TextFormat("json_schema", "out", msgspec.Raw(b"{}"))
