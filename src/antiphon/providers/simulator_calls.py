@@ -44,7 +44,9 @@ def planned_calls(scene: Scene) -> tuple[PlannedCall, ...]:
     callable_tools = _callable(scene)
     if choice.mode == "none" or not callable_tools:
         return ()
-    plan = _scripted(scene, callable_tools) or _fitting(scene, callable_tools)
+    plan = _scripted(scene, callable_tools)
+    if not plan and not scene.script.is_talk and scene.request.model != "echo":
+        plan = _fitting(scene, callable_tools)
     made = len(scene.made_calls)
     found_tools = _has_just_searched(scene)
     if scene.request.is_parallel:

@@ -76,6 +76,12 @@ class Script:
     hangup_after: int | None = None
     complaint: str | None = None
 
+    @property
+    def is_talk(self) -> bool:
+        """Whether a word says what to answer: then no tool is called but those that the script names."""
+        said = self.said is not None or self.word_count is not None
+        return said or self.is_echo or self.is_recall or self.is_help
+
 
 class _Wrong(Exception):
     """The arguments of a script word do not follow its form."""
