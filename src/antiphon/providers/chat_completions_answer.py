@@ -20,7 +20,7 @@ from .chat_completions_assistant import AssistantTurn, assistant_message
 from .chat_completions_calls import CallCollector
 from .chat_completions_reasoning import ReasoningRun
 from .chat_completions_think import ThinkSplitter
-from .chat_completions_wire import Annotation, CallDelta, Chunk, ContentChunk, MessageDelta, SearchResult
+from .chat_completions_wire import NULL, Annotation, CallDelta, Chunk, ContentChunk, MessageDelta, SearchResult
 
 _MARKER: Final = re.compile(r"\[(\d{1,3})\]")
 
@@ -97,7 +97,12 @@ class Answer:
 
     def call(self, piece: CallDelta) -> list[Delta]:
         """A piece of a tool call."""
-        deltas = self._end_run() + self._end_message()
+        deltas: list[Delta] = []
+        if piece.extra_content != NULL:
+            deltas += self._open_run()
+            assert self._run is not None
+            deltas += self._run.sign(self._calls.number(piece), piece.extra_content)
+        deltas += self._end_run() + self._end_message()
         return deltas + self._calls.feed(piece, self._id)
 
     def end(self, status: Literal["completed", "incomplete"]) -> list[Delta]:

@@ -3,13 +3,14 @@
 A stored turn and the same turn in a client's own history must be the same bytes upstream, or prompt caches miss and
 signed reasoning is refused. So the decoder (which keeps what the model said) and the encoder (which renders items) both
 come here. Reasoning blocks are the message fields that carry them: `{"reasoning_content": "..."}`, `{"reasoning":
-"..."}`, `{"reasoning_details": [...]}`, or Mistral's thinking chunks under `{"content": [...]}`; `{}` for none.
+"..."}`, `{"reasoning_details": [...]}`, or Mistral's thinking chunks under `{"content": [...]}`; `{}` for none. Under
+`call_extras` stand the signatures that belong to calls, by their number: `[{"call": 0, "extra_content": {...}}]`.
 Source: reference of provider wires, "Chat Completions", replay column of the dialect matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -29,6 +30,7 @@ class FunctionCallPart(msgspec.Struct, frozen=True, tag="function", tag_field="t
 
     id: str
     function: CalledFunction
+    extra_content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class CalledCustom(msgspec.Struct, frozen=True):
@@ -41,9 +43,17 @@ class CustomCallPart(msgspec.Struct, frozen=True, tag="custom", tag_field="type"
 
     id: str
     custom: CalledCustom
+    extra_content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 CallPart = FunctionCallPart | CustomCallPart
+
+
+class CallExtra(msgspec.Struct, frozen=True):
+    """What a provider attached to the turn's `call`-th call."""
+
+    call: int
+    extra_content: msgspec.Raw
 
 
 @dataclass(slots=True)
@@ -69,8 +79,9 @@ def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     message |= _content(reasoning.pop("content", None), text, bool(turn.calls), quirks)
     if turn.refusal and quirks.has_refusal_field:
         message["refusal"] = turn.refusal
+    extras = reasoning.pop("call_extras", [])
     if turn.calls:
-        message["tool_calls"] = turn.calls
+        message["tool_calls"] = _signed(turn.calls, extras, quirks)
     message |= reasoning
     if turn.calls and quirks.empty_reasoning_field:
         message.setdefault(quirks.empty_reasoning_field, "")
@@ -89,6 +100,19 @@ def _content(
     return empty[quirks.empty_content]
 
 
+def _signed(calls: Sequence[CallPart], extras: str | list[msgspec.Raw], quirks: ChatQuirks) -> list[CallPart]:
+    """The calls with what was attached to them, or on a turn without any, what the first must bear."""
+    signed = list(calls)
+    for encoded in extras if isinstance(extras, list) else ():
+        extra = msgspec.json.decode(encoded, type=CallExtra)
+        if 0 <= extra.call < len(signed):
+            signed[extra.call] = msgspec.structs.replace(signed[extra.call], extra_content=extra.extra_content)
+    if not extras and quirks.unsigned_call_extra:
+        dummy = msgspec.Raw(msgspec.json.encode(quirks.unsigned_call_extra))
+        signed[0] = msgspec.structs.replace(signed[0], extra_content=dummy)
+    return signed
+
+
 def merged_reasoning(blocks: Sequence[msgspec.Raw]) -> ReasoningBlocks:
     """The blocks of several reasoning items as the fields of one message: text joined, lists in order."""
     texts: dict[str, str] = {}
@@ -100,8 +124,3 @@ def merged_reasoning(blocks: Sequence[msgspec.Raw]) -> ReasoningBlocks:
             else:
                 lists.setdefault(name, []).extend(value)
     return {**texts, **lists}
-
-
-def reasoning_blocks(name: str, value: str | Iterable[Mapping[str, object]]) -> msgspec.Raw:
-    """The blocks of one reasoning item that stood in the message field `name`."""
-    return msgspec.Raw(msgspec.json.encode({name: value if isinstance(value, str) else list(value)}))

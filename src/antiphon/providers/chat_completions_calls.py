@@ -73,6 +73,11 @@ class CallCollector:
             return self._opened(call) if name else []
         return [CallArguments(call.key, text)] if text and not call.is_held else []
 
+    def number(self, piece: CallDelta) -> int:
+        """Which call of the answer a piece belongs to, the first being 0."""
+        known = self._known(piece)
+        return len(self._calls) if known is None else self._calls.index(known)
+
     def end(self, status: Literal["completed", "incomplete"]) -> list[Delta]:
         """The answer is whole: what was held back, and the end of every call."""
         deltas: list[Delta] = []

@@ -13,10 +13,9 @@ import msgspec
 
 from antiphon.protocol.deltas import Carried, Delta, Ended, Summary, Thinking, Thought
 
-from .chat_completions_assistant import reasoning_blocks
+from .chat_completions_assistant import CallExtra
 from .chat_completions_wire import ContentChunk, MessageDelta, ReasoningDetail
 
-NO_BLOCKS = msgspec.Raw(b"{}")
 _JOINED = ("text", "summary", "data")
 
 
@@ -31,6 +30,7 @@ class ReasoningRun:
         self._text = ""
         self._details: list[ReasoningDetail] = []
         self._thinking = ""
+        self._call_extras: list[CallExtra] = []
         self._extras: dict[str, object] = {}
 
     def feed(self, delta: MessageDelta) -> list[Delta]:
@@ -60,21 +60,30 @@ class ReasoningRun:
         """Reasoning that was split off the text: shown, never sent back (its models' templates strip it)."""
         return self._shown([Thought(self.key, text)] if text else [])
 
+    def sign(self, call: int, extra: msgspec.Raw) -> list[Delta]:
+        """Keep what is attached to the turn's `call`-th call: it comes back with the reasoning it belongs to."""
+        self._call_extras.append(CallExtra(call, extra))
+        return self._shown([])
+
     def end(self) -> list[Delta]:
         return [Carried(self.key, self.blocks()), Ended(self.key)]
 
     def blocks(self) -> msgspec.Raw:
         """What goes back upstream for this run."""
-        if not self._is_replayed:
-            return NO_BLOCKS
+        blocks: dict[str, object] = self._own_fields() if self._is_replayed else {}
+        if self._call_extras:
+            blocks["call_extras"] = self._call_extras
+        return msgspec.Raw(msgspec.json.encode(blocks))
+
+    def _own_fields(self) -> dict[str, object]:
         if self._details:
-            return msgspec.Raw(msgspec.json.encode({"reasoning_details": self._details}))
+            return {"reasoning_details": self._details}
         if self._text:
-            return reasoning_blocks(self._field, self._text)
+            return {self._field: self._text}
         if self._thinking or self._extras:
             texts = [{"type": "text", "text": self._thinking}]
-            return reasoning_blocks("content", [{"type": "thinking", "thinking": texts, **self._extras}])
-        return NO_BLOCKS
+            return {"content": [{"type": "thinking", "thinking": texts, **self._extras}]}
+        return {}
 
     def _shown(self, deltas: list[Delta]) -> list[Delta]:
         """These deltas; at the start of a run without readable text, at least that there is reasoning."""

@@ -26,10 +26,13 @@ class CustomDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallDelta(msgspec.Struct, frozen=True):
+    """`extra_content` is Google's: the thought signature of a call, which must come back with it."""
+
     index: int | None = None
     id: str | None = None
     function: FunctionDelta | None = None
     custom: CustomDelta | None = None
+    extra_content: Raw = NULL
 
 
 class TextChunk(msgspec.Struct, frozen=True, gc=False):

@@ -74,6 +74,8 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The model's own reasoning is sent back with its turn; False where the server refuses the field."""
     empty_reasoning_field: Literal["", "reasoning_content", "reasoning"] = ""
     """The field that must stand, empty, on tool-calling turns of other models (DeepSeek, Kimi)."""
+    unsigned_call_extra: dict[str, dict[str, str]] = {}
+    """The `extra_content` that the first call of other models' turns must bear (Gemini's dummy signature)."""
     think_models: tuple[str, ...] = ()
     """Models (shell patterns) whose text opens with `<think>...</think>`, to be split off as reasoning."""
     reasoning_is_extra: bool = False

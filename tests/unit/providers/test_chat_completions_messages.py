@@ -359,3 +359,29 @@ def test_pitfall_030_equal_turns_are_equal_bytes_and_grow_at_their_end() -> None
     assert first == again
     end = first.index(b'],"stream"')
     assert longer.startswith(first[:end])
+
+
+def signed(index: int, call_id: str, signature: str) -> dict[str, object]:
+    call = {"index": index, "id": call_id, "function": {"name": "f", "arguments": "{}"}}
+    return said(tool_calls=[{**call, "extra_content": {"google": {"thought_signature": signature}}}])
+
+
+def test_pitfall_007_and_080_a_calls_signature_comes_back_stored_or_echoed() -> None:
+    deltas = decode(signed(0, "a", "s1"), piece(1, "b", "g", "{}"), signed(2, "c", "s3"), CALLED)
+    carried = [ReplayedReasoning(Reasoning(), record(bytes(d.blocks))) for d in deltas if isinstance(d, Carried)]
+    calls = (FunctionCall("a", "f", "{}"), FunctionCall("b", "g", "{}"), FunctionCall("c", "f", "{}"))
+    outputs = tuple(FunctionCallOutput("1", call.call_id) for call in calls)
+    echoed = encode(USER, carried[0], *calls[:2], carried[1], calls[2], *outputs).body
+    assert echoed == encode(USER, ModelTurn(calls, record(kept(deltas))), *outputs).body
+    sent = msgspec.json.decode(echoed)["messages"][1]["tool_calls"]
+    assert [call.get("extra_content", {}).get("google") for call in sent] == [
+        {"thought_signature": "s1"},
+        None,
+        {"thought_signature": "s3"},
+    ]
+
+
+def test_pitfall_058_only_the_first_unsigned_call_of_another_model_gets_the_dummy() -> None:
+    quirks = ChatQuirks(unsigned_call_extra={"google": {"thought_signature": "skip"}})
+    (sent,) = messages(FunctionCall("a", "f", "{}"), FunctionCall("b", "f", "{}"), quirks=quirks)
+    assert ["extra_content" in call for call in sent["tool_calls"]] == [True, False]
