@@ -29,7 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def run(folder: Path, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **environ}
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    kept = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, **environ}
     command = [sys.executable, "-m", "antiphon", *arguments]
     return subprocess.run(
         command, env=kept, cwd=folder, capture_output=True, text=True, input=stdin, timeout=30, check=False
