@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from antiphon.protocol.errors import ConfigError
 
 Value = str | int | float | bool
 Overrides = Mapping[str, str | int | None]
+LogFormat = Literal["auto", "json", "text"]
 
 _CONFIG_NAME: Final = "antiphon.toml"
 _DATA_NAME: Final = "data"
@@ -136,7 +137,7 @@ class Settings:
     total_s: float = 1800.0
     drain_s: float = 30.0
     log_level: str = "info"
-    log_format: str = "auto"
+    log_format: LogFormat = "auto"
     log_content: bool = False
     bootstrap_key: str | None = field(default=None, repr=False)
     vendors: tuple[VendorRow, ...] = ()

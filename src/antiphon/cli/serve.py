@@ -23,6 +23,7 @@ from antiphon.providers.catalog import SIM, load_vendors
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import Probe, probe_local
 from antiphon.routing.models import Router
+from antiphon.server.logs import configure_logging
 
 from .banner import Found, banner
 
@@ -44,6 +45,7 @@ def build() -> Application:
 def serve(overrides: Mapping[str, str | int | None]) -> None:
     """Serve until told to stop. Raises ConfigError for a wrong setting or an address that cannot be bound."""
     settings = load_settings(overrides, os.environ)
+    configure_logging(settings.log_level, settings.log_format)
     # Workers are new processes: they read the options of this command from their environment.
     for name, value in overrides.items():
         if value is not None:
