@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
 from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import ConfigError
-from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
 from antiphon.providers.catalog import load_vendors
 from antiphon.providers.chat_completions import ChatCompletions
@@ -38,6 +38,7 @@ from antiphon.server.responses import ResponsesEndpoint
 from antiphon.store.sqlite import SqliteStore
 
 logger: Final = logging.getLogger("antiphon")
+SignalHandler = Callable[[int, FrameType | None], object]
 _DAY_S: Final = 86_400
 _PURGE_EVERY_S: Final = 600.0
 _PURGE_BATCH: Final = 1_000
@@ -49,7 +50,6 @@ def dialects() -> dict[DialectName, Dialect]:
     return {
         "responses": Responses(),
         "chat_completions": ChatCompletions(),
-        "anthropic": Anthropic(),
         "sim": Simulator(),
     }
 
@@ -106,7 +106,7 @@ class Application:
             resolve=router.resolve,
             dialects=dialects(),
             send=transport.send,
-            sealer=Sealer(secret),
+            sealer=Sealer(secret.sealing),
             now=time.time,
             sleep=asyncio.sleep,
             retention_s=settings.retention_days * _DAY_S or None,
@@ -139,9 +139,8 @@ async def _purge(store: SqliteStore) -> None:
     """Remove expired responses, a bounded batch at a time."""
     with suppress(asyncio.CancelledError):
         while True:
-            while await store.purge(int(time.time()), _PURGE_BATCH) == _PURGE_BATCH:
-                await asyncio.sleep(0)
-            await asyncio.sleep(_PURGE_EVERY_S)
+            purged = await store.purge(int(time.time()), _PURGE_BATCH)
+            await asyncio.sleep(0 if purged == _PURGE_BATCH else _PURGE_EVERY_S)
 
 
 async def _discover(router: Router, transport: Transport, ports: Ports) -> None:
@@ -158,12 +157,16 @@ def _drain_on_signal(table: RunTable) -> None:
         if not callable(previous):
             continue
 
-        def drain(received: int, frame: FrameType | None, previous=previous) -> None:
-            table.begin_drain()
-            previous(received, frame)
-
         with suppress(ValueError):  # not the main thread: the embedding program owns its signals
-            signal.signal(number, drain)
+            signal.signal(number, _draining_first(table, previous))
+
+
+def _draining_first(table: RunTable, previous: SignalHandler) -> SignalHandler:
+    def handle_signal(received: int, frame: FrameType | None) -> None:
+        table.begin_drain()
+        previous(received, frame)
+
+    return handle_signal
 
 
 def create_app(settings: Settings) -> Application:

@@ -1,8 +1,8 @@
 """Deltas to events: the only place that mints ids, output_index and content_index.
 
 One assembler serves one response, which may take several model turns. Keys belong to a turn; an item is opened by the
-first delta under its key and closed by `Ended`, by the next item, or at the end of the turn: only calls stay open side by
-side, what else arrives between their pieces waits until they are whole. The response's `output` is the list of the
+first delta under its key and closed by `Ended`, by the next item, or at the end of the turn: only calls stay open side
+by side, what else arrives between their pieces waits until they are whole. The response's `output` is the list of the
 very bytes that `response.output_item.done` carried.
 
     begin -> (begin_turn -> apply* -> end_turn)+ -> finish | fail

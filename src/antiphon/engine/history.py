@@ -144,7 +144,7 @@ def _type_of(item: Item) -> str:
 
 
 def in_parts(message: Message) -> Message:
-    """The message with its content as parts: the one form it is stored and rendered in, this turn and every later one."""
+    """The message with its content as parts: the one form it is stored and rendered in, now and in every later turn."""
     content = message.content
     if not isinstance(content, str):
         return message

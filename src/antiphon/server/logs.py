@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -57,7 +57,7 @@ class TextFormatter(logging.Formatter):
         return line + "\n" + mask(self.formatException(record.exc_info)) if record.exc_info else line
 
 
-def configure_logging(level: str, style: Literal["auto", "json", "text"]) -> None:
+def configure_logging(level: str, style: str) -> None:
     """Send every logger to stderr; `auto` is text on a terminal and JSON elsewhere."""
     is_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)

@@ -1,0 +1,142 @@
+"""API keys: who calls. A key is hashed whole under the installation's secret before anything looks it up.
+
+Only the hash and a hint are stored. A known key is trusted for CACHE_S seconds without a look-up, so a revocation takes
+hold within that time on every worker; unknown keys are never remembered.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import string
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from antiphon.protocol.errors import ConfigError, Unauthenticated
+from antiphon.protocol.ids import new_id
+from antiphon.store.base import KeyRow, Store
+
+from .secret import Secret
+
+CACHE_S: Final = 0.25
+PREFIX: Final = "sk-antiphon-"
+_RANDOM_CHARACTERS: Final = 43  # 256 bits in base 62
+_ALPHABET: Final = string.ascii_letters + string.digits
+_MAX_KEY_CHARACTERS: Final = 512
+_MAX_CACHED: Final = 10_000
+_LEAST_BOOTSTRAP: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sent a request."""
+
+    project: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made: `key` is shown once and stored nowhere."""
+
+    row: KeyRow
+    key: str = field(repr=False)
+
+
+class Keys:
+    """Makes, lists, revokes and checks keys."""
+
+    def __init__(self, store: Store, secret: Secret, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._secret = secret
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def create(self, project_name: str) -> NewKey:
+        """A new key for a project, which is made if there is none by that name. Raises ConfigError for a bad name."""
+        name = project_name.strip()
+        if not name or len(name) > 100 or not name.isprintable():
+            raise ConfigError(f"project name {project_name!r}: use 1 to 100 printable characters")
+        key = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_CHARACTERS))
+        return NewKey(await self._add(name, key), key)
+
+    async def bootstrap(self, key: str) -> KeyRow:
+        """The operator's own first key (ANTIPHON_BOOTSTRAP_KEY), for project `default`; the same one may come again."""
+        if len(key) < _LEAST_BOOTSTRAP or not _is_plain(key):
+            raise ConfigError(
+                f"ANTIPHON_BOOTSTRAP_KEY must be {_LEAST_BOOTSTRAP} to {_MAX_KEY_CHARACTERS} ASCII characters"
+            )
+        known = await self._store.find_key(self._hash(key).hex())
+        return known if known is not None else await self._add("default", key)
+
+    async def _add(self, project_name: str, key: str) -> KeyRow:
+        project = await self._store.project_id(project_name) or new_id("proj")
+        row = KeyRow(new_id("key"), project, project_name, self._hash(key).hex(), hint_of(key), int(time.time()))
+        await self._store.add_key(row)
+        return row
+
+    async def list(self) -> list[KeyRow]:
+        """Every key, oldest first; hashes and hints only."""
+        return await self._store.list_keys()
+
+    async def revoke(self, key_id: str) -> bool:
+        """End a key by its id; False if there is no such live key."""
+        return await self._store.revoke_key(key_id, int(time.time()))
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Principal:
+        """The caller behind `Authorization: Bearer KEY` or `x-api-key: KEY`; header names are lower case.
+
+        Raises Unauthenticated, with the key masked.
+        """
+        key = _sent_key(headers)
+        digest = self._hash(key)
+        now = self._clock()
+        cached = self._known.get(digest)
+        if cached is not None and now - cached[0] < CACHE_S:
+            return cached[1]
+        row = await self._store.find_key(digest.hex())
+        if row is None or row.revoked_at is not None:
+            self._known.pop(digest, None)
+            raise Unauthenticated(
+                f"Incorrect API key provided: {hint_of(key)}. Make one with `antiphon key create --project NAME`."
+            )
+        if len(self._known) >= _MAX_CACHED:
+            self._known.clear()
+        principal = Principal(row.project, row.id)
+        self._known[digest] = (now, principal)
+        return principal
+
+    def _hash(self, key: str) -> bytes:
+        return hmac.digest(self._secret.key_hashing, key.encode(), sha256)
+
+
+def _is_plain(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key and len(key) <= _MAX_KEY_CHARACTERS
+
+
+def _sent_key(headers: Mapping[str, str]) -> str:
+    authorization = headers.get("authorization", "").strip()
+    key = headers.get("x-api-key", "").strip()
+    if authorization:
+        scheme, _, credential = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated(
+                "Unsupported Authorization scheme: send your API key as 'Authorization: Bearer YOUR_KEY' or 'x-api-key'."
+            )
+        key = credential.strip()
+    if not key:
+        raise Unauthenticated(
+            "You didn't provide an API key. Send it in an Authorization header using Bearer auth "
+            "(i.e. Authorization: Bearer YOUR_KEY), or in x-api-key."
+        )
+    if not _is_plain(key):
+        raise Unauthenticated("Incorrect API key provided: it is not a key of this server.")
+    return key
+
+
+def hint_of(key: str) -> str:
+    """A key as it may be shown: its first and last characters."""
+    return f"{key[:7]}***{key[-4:]}" if len(key) >= _LEAST_BOOTSTRAP else "***"
