@@ -41,6 +41,8 @@ class Answer:
         self._quirks = target.vendor.quirks.chat_completions
         self._calls = CallCollector(names, self._next_key)
         self._turn = AssistantTurn()
+        self._pieces: list[str] = []  # adding to one string copies it for every chunk
+        self._length = 0
         self._keys = 0
         self._id = ""
         self._message: int | None = None
@@ -117,6 +119,7 @@ class Answer:
 
     def kept(self) -> msgspec.Raw:
         """The assistant message exactly as it must be sent again."""
+        self._turn.text = "".join(self._pieces)
         self._turn.calls = self._calls.parts()
         return assistant_message(self._turn, self._quirks)
 
@@ -130,7 +133,7 @@ class Answer:
             assert self._run is not None
             return deltas + self._run.feed_thinking(chunk)
         if chunk.type == "tool_reference" and chunk.url and self._message is not None:
-            end = len(self._turn.text) - self._part_start
+            end = self._length - self._part_start
             return [self._cited(chunk.url, chunk.title, end, end)]
         return self._split(chunk.text, None) if chunk.text else []
 
@@ -160,7 +163,8 @@ class Answer:
     def _write(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
         deltas, key = self._open_message()
         self._space = ""
-        self._turn.text += text
+        self._pieces.append(text)
+        self._length += len(text)
         encoded = msgspec.Raw(msgspec.json.encode(logprobs)) if logprobs else None
         return [*deltas, Text(key, text, encoded)]
 
@@ -169,7 +173,7 @@ class Answer:
         if self._message is None:
             self._follows_reasoning = False
             self._message = self._next_key()
-            self._part_start = len(self._turn.text)
+            self._part_start = self._length
         return deltas, self._message
 
     def _open_run(self) -> list[Delta]:
@@ -196,10 +200,10 @@ class Answer:
 
     def _source_citations(self) -> list[Delta]:
         """Numbered sources: one citation at each `[n]` of the text, and one at the end for each that is not named."""
-        text = self._turn.text[self._part_start :]
+        text = "".join(self._pieces)[self._part_start :] if self._sources else ""
         cited: list[Delta] = []
         named: set[int] = set()
-        for marker in _MARKER.finditer(text) if self._sources else ():
+        for marker in _MARKER.finditer(text):
             number = int(marker.group(1)) - 1
             if 0 <= number < len(self._sources):
                 named.add(number)

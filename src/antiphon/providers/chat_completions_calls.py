@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -44,10 +44,14 @@ class _Call:
     index: int | None
     wire_name: str = ""
     tool: ToolName | None = None
-    arguments: str = ""
+    pieces: list[str] = field(default_factory=list[str])  # adding to one string copies it for every chunk
     has_minted_id: bool = False
     is_custom: bool = False
     """A native custom tool: `arguments` is its plain input."""
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
 
     @property
     def is_held(self) -> bool:
@@ -67,7 +71,7 @@ class CallCollector:
         call = self._find(piece, answer_id)
         name, text = _said(piece)
         call.is_custom = call.is_custom or piece.custom is not None
-        call.arguments += text
+        call.pieces.append(text)
         if call.tool is None:
             call.wire_name = name
             return self._opened(call) if name else []

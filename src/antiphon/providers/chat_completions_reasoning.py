@@ -27,7 +27,7 @@ class ReasoningRun:
         self._is_replayed = is_replayed
         self._is_shown = False
         self._field = ""
-        self._text = ""
+        self._pieces: list[str] = []  # adding to one string copies it for every chunk
         self._details: list[ReasoningDetail] = []
         self._thinking = ""
         self._call_extras: list[CallExtra] = []
@@ -38,7 +38,7 @@ class ReasoningRun:
         if not self._field:
             self._field = "reasoning_content" if delta.reasoning_content else "reasoning"
         text = delta.reasoning_content or delta.reasoning or ""
-        self._text += text
+        self._pieces.append(text)
         if delta.reasoning_details:
             told = [said for detail in delta.reasoning_details for said in self._detail(detail)]
             if told or not text:
@@ -78,8 +78,8 @@ class ReasoningRun:
     def _own_fields(self) -> dict[str, object]:
         if self._details:
             return {"reasoning_details": self._details}
-        if self._text:
-            return {self._field: self._text}
+        if text := "".join(self._pieces):
+            return {self._field: text}
         if self._thinking or self._extras:
             texts = [{"type": "text", "text": self._thinking}]
             return {"content": [{"type": "thinking", "thinking": texts, **self._extras}]}
