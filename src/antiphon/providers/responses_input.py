@@ -38,7 +38,7 @@ from antiphon.protocol.items import (
     ToolSearchOutput,
 )
 
-from .base import ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
+from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
 from .responses_tools import takes, takes_declarations, takes_item
 from .responses_traces import told_in_words
 from .tool_names import TOOL_SEARCH, wire_name, wrapped_input
@@ -75,9 +75,11 @@ class InputRenderer:
 
     def render(self, turn: Turn) -> list[Fields]:
         """The input items, oldest first. Raises InvalidRequest for an item that this target cannot be told of."""
-        for entry in turn.context:
+        for position, entry in enumerate(turn.context):
             if isinstance(entry, ModelTurn):
                 self._model_turn(entry)
+            elif isinstance(entry, ReplayedReasoning | Reasoning) and not _is_followed(turn.context, position):
+                self._remove(entry if isinstance(entry, Reasoning) else entry.item, ANSWER_MISSING)
             elif isinstance(entry, ReplayedReasoning):
                 self._replayed(entry)
             else:
@@ -266,6 +268,16 @@ class InputRenderer:
 
     def _remove(self, item: Reasoning, reason: str) -> None:
         self.removed.append((item.id or "", reason))
+
+
+def _is_followed(context: Sequence[Entry], position: int) -> bool:
+    """Whether a reasoning item is followed, perhaps after more reasoning, by something that a model wrote."""
+    for entry in context[position + 1 :]:
+        if isinstance(entry, Message):
+            return entry.role == "assistant"
+        if not isinstance(entry, Reasoning | ReplayedReasoning):
+            return not isinstance(entry, FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput | ItemReference)
+    return False
 
 
 def _type(fields: Fields) -> str:

@@ -693,12 +693,19 @@ def test_pitfall_065_sealed_reasoning_of_elsewhere_is_forwarded_with_its_empty_s
 
 
 def test_pitfall_090_reasoning_that_cannot_be_read_is_named() -> None:
-    plain = Reasoning((SummaryText("hm"),), "rs_x")
+    answer = Message("assistant", "Hi")
+    assert encode(Reasoning((SummaryText("hm"),), "rs_x"), answer).removed == (("rs_x", "unreadable"),)
     sealed = Reasoning(id="rs_y", encrypted_content="gAAAA")
-    assert encode(plain).removed == (("rs_x", "unreadable"),)
-    assert encode(sealed, quirks=ResponsesQuirks(reads_foreign_reasoning=False)).removed == (("rs_y", "unreadable"),)
-    assert encode(sealed, quirks=LOCAL).removed == (("rs_y", "unreadable"),)
-    assert encode(sealed, quirks=ResponsesQuirks(reasoning="none")).removed == (("rs_y", "unreadable"),)
+    for quirks in (ResponsesQuirks(reads_foreign_reasoning=False), LOCAL, ResponsesQuirks(reasoning="none")):
+        assert encode(sealed, answer, quirks=quirks).removed == (("rs_y", "unreadable"),)
+
+
+@pytest.mark.parametrize("after", [(), (Message("user", "Hi"),), (OUTPUT,), (Reasoning(encrypted_content="x"),)])
+def test_pitfall_040_reasoning_that_led_to_nothing_is_removed_and_named(after: tuple[Entry, ...]) -> None:
+    sealed = Reasoning(id="rs_y", encrypted_content="gAAAA")
+    assert encode(sealed, *after).removed[0] == ("rs_y", "answer_missing")
+    block = ReplayRecord("responses", "account", "m", msgspec.Raw(msgspec.json.encode(SEALED)))
+    assert encode(ReplayedReasoning(sealed, block), *after).removed[0] == ("rs_y", "answer_missing")
 
 
 def test_pitfall_090_raw_reasoning_reaches_a_model_that_reads_it() -> None:
