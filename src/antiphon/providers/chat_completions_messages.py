@@ -127,14 +127,15 @@ class Conversation:
         for item in turn.items:
             if isinstance(item, Opaque):
                 self._tell(foreign.told(item))
+            elif isinstance(item, Reasoning):
+                self._remove(item, turn.record)
             else:
                 self._assistant_item(item)
         self._flush()
 
     def _replayed(self, entry: ReplayedReasoning) -> None:
         if not self._is_readable(entry.record):
-            reason = "organization_mismatch" if entry.record.family == FAMILY else "model_mismatch"
-            self._remove(entry.item, reason)
+            self._remove(entry.item, entry.record)
             return
         self._call_ids |= entry.record.call_ids
         self._group.reasoning.append(entry.record.blocks)
@@ -143,13 +144,15 @@ class Conversation:
     def _is_readable(self, record: ReplayRecord) -> bool:
         return record.family == FAMILY and record.scope == self._scope
 
-    def _remove(self, item: Reasoning, reason: str) -> None:
-        self.removed.append((item.id or "", reason))
+    def _remove(self, item: Reasoning, record: ReplayRecord | None) -> None:
+        """Name reasoning that this account or this kind of model cannot read."""
+        is_ours = record is not None and record.family == FAMILY
+        self.removed.append((item.id or "", "organization_mismatch" if is_ours else "model_mismatch"))
 
     def _assistant_item(self, item: Item) -> None:
         match item:
             case Reasoning():
-                self._remove(item, "model_mismatch")
+                self._remove(item, None)
             case Message():
                 self._assistant_message(item)
             case FunctionCall() | CustomToolCall():

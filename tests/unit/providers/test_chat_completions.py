@@ -350,3 +350,16 @@ def test_the_credential_is_in_its_vendors_header() -> None:
     listing = DIALECT.models_request(Target(vendor, "m").vendor)
     assert listing is not None
     assert dict(listing.headers)["api-key"] == "k"
+
+
+def test_logprobs_may_be_asked_for_without_alternatives() -> None:
+    sent = body(USER, include=frozenset({"message.output_text.logprobs"}))
+    assert sent["logprobs"] is True
+    assert "top_logprobs" not in sent
+
+
+def test_a_forced_call_without_a_word_on_reasoning_drops_nothing() -> None:
+    quirks = ChatQuirks(forcing_stops_thinking=True)
+    for reasoning in (None, ReasoningSettings("none")):
+        request = encode(USER, tools=(F,), tool_choice="required", reasoning=reasoning, quirks=quirks)
+        assert request.dropped == ()

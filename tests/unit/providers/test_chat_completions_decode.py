@@ -504,3 +504,39 @@ def test_an_answer_that_was_cut_short_has_items_cut_short() -> None:
     for reason in ("length", "content_filter"):
         ends = [delta for delta in decode(said(content="hi"), said(reason)) if isinstance(delta, Ended)]
         assert [end.status for end in ends] == ["incomplete"]
+
+
+def test_a_citation_after_its_message_is_lost_with_it() -> None:
+    late = said(annotations=[{"type": "url_citation", "url_citation": {"url": "https://a.example"}}])
+    assert not any(isinstance(delta, Cited) for delta in decode(late, STOP))
+
+
+def test_tools_that_a_text_refers_to_are_cited_where_they_stand() -> None:
+    reference = {"type": "tool_reference", "tool": "web_search", "url": "https://a.example", "title": "A"}
+    deltas = decode(said(content=[{"type": "text", "text": "so"}, reference]), STOP)
+    (cited,) = [delta for delta in deltas if isinstance(delta, Cited)]
+    assert msgspec.json.decode(cited.annotation)["end_index"] == 2
+
+
+def test_a_signature_of_thinking_is_kept() -> None:
+    deltas = decode(said(content=[{"type": "thinking", "thinking": "hm", "signature": "s"}]), STOP)
+    assert msgspec.json.decode(kept(deltas))["content"][0]["signature"] == "s"
+
+
+def test_a_choice_beside_the_first_does_not_matter() -> None:
+    odd = {
+        "choices": [{"index": 0, "delta": {"annotations": [{"type": "other"}]}}, {"index": 1, "finish_reason": "stop"}]
+    }
+    with pytest.raises(TruncatedStream):
+        decode(odd)
+
+
+def test_a_document_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.providers.chat_completions_decode._MAX_DOCUMENT_BYTES", 8)
+    with pytest.raises(UpstreamFault, match="larger than 8"):
+        decode_bytes(b'{"choices":')
+
+
+def test_usage_that_comes_again_is_told_once() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    assert len([delta for delta in decode(STOP, usage, usage) if isinstance(delta, Used)]) == 1

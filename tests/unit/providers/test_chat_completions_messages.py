@@ -124,6 +124,8 @@ def test_orphans_do_not_crash() -> None:
     assert messages(FunctionCall("a", "f", "{}"), USER)
     assert messages(FunctionCallOutput("1", "nobody"))
     assert messages(FunctionCallOutput("1"))[0]["role"] == "user"
+    assert messages(ToolSearchOutput(())) == []
+    assert messages(ModelTurn((FunctionCallOutput("1", "a"), Message("assistant", "x"))))[0]["content"] == "x"
 
 
 def test_a_stored_turn_is_sent_byte_for_byte() -> None:
@@ -134,10 +136,14 @@ def test_a_stored_turn_is_sent_byte_for_byte() -> None:
 
 def test_a_stored_turn_of_another_account_is_rendered_without_its_reasoning() -> None:
     items = (Reasoning(id="rs_1"), Message("assistant", "x"))
-    for foreign in (record(b"{}", scope="other"), record(b"{}", family="anthropic"), None):
+    for foreign, reason in (
+        (record(b"{}", scope="other"), "organization_mismatch"),
+        (record(b"{}", family="anthropic"), "model_mismatch"),
+        (None, "model_mismatch"),
+    ):
         request = encode(USER, ModelTurn(items, foreign))
         assert msgspec.json.decode(request.body)["messages"][1] == {"role": "assistant", "content": "x"}
-        assert request.removed == (("rs_1", "model_mismatch"),)
+        assert request.removed == (("rs_1", reason),)
 
 
 def test_pitfall_064_items_ids_and_summaries_are_never_sent() -> None:
@@ -275,6 +281,7 @@ def test_what_a_built_in_tool_did_is_told_in_the_turn_it_did_it() -> None:
     told = '[web_search_call: {"action":{"query":"x"}}]'
     assert messages(ModelTurn((item, Message("assistant", "found"))))[0]["content"] == f"{told}\nfound"
     assert messages(item, USER)[0]["content"] == told + "\n"
+    assert messages(Opaque("compaction_trigger", None, raw({"type": "compaction_trigger"}))) == []
     output = Opaque("shell_call_output", None, raw({"type": "shell_call_output", "call_id": "s", "output": []}))
     assert messages(output)[0]["role"] == "user"
 
@@ -385,3 +392,23 @@ def test_pitfall_058_only_the_first_unsigned_call_of_another_model_gets_the_dumm
     quirks = ChatQuirks(unsigned_call_extra={"google": {"thought_signature": "skip"}})
     (sent,) = messages(FunctionCall("a", "f", "{}"), FunctionCall("b", "f", "{}"), quirks=quirks)
     assert ["extra_content" in call for call in sent["tool_calls"]] == [True, False]
+
+
+def test_a_system_message_of_several_parts_keeps_their_text_where_one_may_lead() -> None:
+    parts = (InputText("b"), InputText("c"))
+    sent = messages(Message("system", parts), instructions="a", quirks=ChatQuirks(single_system=True))
+    assert sent == [{"role": "system", "content": "a\n\nb\n\nc"}]
+
+
+def test_a_message_without_content_is_empty() -> None:
+    assert messages(Message("user", ())) == [{"role": "user", "content": ""}]
+
+
+def test_parts_of_other_roles_are_text() -> None:
+    assert messages(Message("user", (RefusalPart("no"),)))[0]["content"] == "no"
+
+
+def test_a_signature_of_a_call_that_is_gone_is_dropped() -> None:
+    blocks = b'{"call_extras":[{"call":3,"extra_content":{}}]}'
+    (sent,) = messages(ReplayedReasoning(Reasoning(), record(blocks)), FunctionCall("a", "f", "{}"))
+    assert "extra_content" not in sent["tool_calls"][0]
