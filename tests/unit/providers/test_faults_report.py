@@ -87,6 +87,7 @@ def test_long_message_is_cut_to_the_limit() -> None:
 
 
 def test_nesting_beyond_any_sense_is_not_followed_and_does_not_raise() -> None:
+    assert read(b'{"error":' * 20 + b'{"code":"deep"}' + b"}" * 20).codes == frozenset()
     assert read(b'{"error":' * 5000 + b"1" + b"}" * 5000).codes == frozenset()
 
 

@@ -430,6 +430,13 @@ def test_pitfall_065_reasoning_without_readable_text_is_still_carried() -> None:
     assert len(of(Carried, deltas)) == 1
 
 
+def test_reasoning_that_holds_nothing_to_replay_carries_nothing() -> None:
+    item = {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "hm"}]}
+    deltas = understood(done(0, **item), completed(item))
+    assert of(Carried, deltas) == []
+    assert not of(Kept, deltas)[0].essential
+
+
 def test_pitfall_078_two_reasoning_items_in_a_row_stay_two() -> None:
     items = [{"type": "reasoning", "id": f"rs_{n}", "summary": [], "encrypted_content": f"E{n}"} for n in range(2)]
     deltas = understood(*(done(n, **item) for n, item in enumerate(items)), completed(*items))
