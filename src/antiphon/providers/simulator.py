@@ -117,7 +117,7 @@ def _choice(request: CreateResponse, lowered: LoweredTools) -> wire.Choice:
             return wire.Choice(choice.mode, _wire_names(lowered, choice.tools, is_forced=choice.mode == "required"))
         case "required" if not lowered.tools and lowered.hosted:
             raise _cannot_force(lowered.hosted[0].type)
-        case "required" | "none" | "auto":
+        case _:
             return wire.Choice(choice)
 
 

@@ -367,5 +367,5 @@ def _block_tokens(block: wire.Block) -> int:
             return len(pieces(described_parts(texts))) + TOKENS_PER_PART * others
         case wire.CallBlock():
             return len(pieces(f"{block.name} {block.text}"))
-        case wire.ReasoningBlock():
+        case _:
             return len(pieces(block.text))

@@ -147,7 +147,7 @@ def _content(line: _Content) -> Delta:
             return Thought(line.key, line.text)
         case wire.ThinkingLine():
             return Thinking(line.key)
-        case wire.ArgumentsLine():
+        case _:
             return CallArguments(line.key, line.text)
 
 

@@ -170,7 +170,7 @@ def described(part: wire.Part) -> str:
             return f"an image ({_origin(part.url, part.file_id)})"
         case wire.VideoPart():
             return f"a video ({_origin(part.url, None)})"
-        case wire.FilePart():
+        case _:
             name = f"{part.name}, " if part.name else ""
             return f"a file ({name}{_origin(part.content or part.url, part.file_id)})"
 

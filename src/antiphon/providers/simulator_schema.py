@@ -21,7 +21,7 @@ from .simulator_patterns import UnreadablePattern, matching
 MAX_DEPTH: Final = 24
 MAX_ITEMS: Final = 4_096
 MAX_LENGTH: Final = 20_000
-MAX_WORK: Final = 50_000
+MAX_WORK: Final = 20_000
 """Values tried, and hundreds of characters made."""
 _LEAN_DEPTH: Final = 4
 """From here on only what is required is made, and the shallowest branch is taken."""
@@ -78,7 +78,7 @@ class _Maker:
             raise Impossible("the schema is false, or never ends")
         if not is_schema(schema):
             return self._hints.string(name)
-        flat = self._flat(schema, depth)
+        flat = self._flat(schema)
         if "const" in flat:
             return flat["const"]
         if is_list(flat.get("enum")):
@@ -88,7 +88,7 @@ class _Maker:
                 return self._of_branches(flat, keyword, name, depth)
         return self._of_type(flat, name, depth)
 
-    def _flat(self, schema: Schema, depth: int) -> dict[str, Json]:
+    def _flat(self, schema: Schema) -> dict[str, Json]:
         """The schema with $ref and allOf merged into it."""
         flat = dict(schema)
         for _ in range(MAX_DEPTH):
@@ -191,12 +191,12 @@ class _Maker:
         wanted = self._item_count(inner, depth) if inner is not False else 0
         count = min(max(least, wanted, len(prefix) if depth < _LEAN_DEPTH else 0), most)
         made: list[Json] = []
-        is_unique = schema.get("uniqueItems") is True
+        seen: set[bytes] | None = set() if schema.get("uniqueItems") is True else None
         for index in range(count):
             item = prefix[index] if index < len(prefix) else inner
             try:
                 value = self.value(item, name, depth + 1)
-                made.append(self._distinct(value, made, item) if is_unique else value)
+                made.append(value if seen is None else self._distinct(value, seen, item))
             except Impossible:
                 if len(made) >= least:
                     break
@@ -210,13 +210,15 @@ class _Maker:
         is_plain = is_schema(inner) and inner.get("type") == "string" and not {"enum", "const", "format"} & set(inner)
         return min(max(self._hints.entity_count, 1), 8) if is_plain else 1
 
-    def _distinct(self, value: Json, made: list[Json], schema: Json) -> Json:
+    def _distinct(self, value: Json, seen: set[bytes], schema: Json) -> Json:
         """A value that is not yet in a unique array."""
-        if not _is_in(value, made):
-            return value
-        flat = self._flat(schema, 0) if is_schema(schema) else {}
-        for candidate in self._candidates(value, flat, len(made)):
-            if not _is_in(candidate, made):
+        self._spend(len(seen) // 10)
+        flat = self._flat(schema) if is_schema(schema) else {}
+        candidates = self._candidates(value, flat, len(seen)) if msgspec.json.encode(value) in seen else (value,)
+        for candidate in candidates:
+            encoded = msgspec.json.encode(candidate)
+            if encoded not in seen:
+                seen.add(encoded)
                 return candidate
         raise Impossible("no further value for a unique array")
 
@@ -248,7 +250,7 @@ class _Maker:
     def _property(self, schema: Schema, key: str) -> Schema:
         properties: Schema = schema.get("properties") or {}
         found = properties.get(key)
-        return self._flat(found, 0) if is_schema(found) else {}
+        return self._flat(found) if is_schema(found) else {}
 
     def _string(self, schema: Schema, name: str) -> str:
         least, most = schema.get("minLength", 0), schema.get("maxLength", MAX_LENGTH)
@@ -289,8 +291,3 @@ def _schema_of(name: str, schema: Schema, other: Json) -> Json:
     """The schema of a property that `properties` does not name."""
     patterns: Mapping[str, Json] = schema.get("patternProperties") or {}
     return next((inner for pattern, inner in patterns.items() if pattern.strip("^$.*+") in name), other)
-
-
-def _is_in(value: Json, made: list[Json]) -> bool:
-    encoded = msgspec.json.encode(value)
-    return any(msgspec.json.encode(known) == encoded for known in made)

@@ -115,7 +115,7 @@ class Transcriber:
                 self._remove(item)
             case AdditionalTools():
                 return  # its tools are lowered with the rest
-            case Opaque() | ItemReference():
+            case _:
                 kind = item.type if isinstance(item, Opaque) else "item_reference"
                 raise InvalidRequest(
                     f"The simulator cannot read an input item of type {kind!r}.",
