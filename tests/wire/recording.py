@@ -29,11 +29,19 @@ from antiphon.providers.base import (
 from antiphon.providers.quirks import Quirks
 
 HERE = Path(__file__).parent
-DIALECTS = {"chat_completions": "ChatCompletions", "responses": "Responses", "anthropic": "Anthropic"}
+DIALECTS = {
+    "chat_completions": "ChatCompletions",
+    "responses": "Responses",
+    "anthropic": "Anthropic",
+    "sim": "Simulator",
+}
+MODULES = {"sim": "simulator"}
+"""Dialects whose module is not named as they are."""
 FINISH_MARKERS = {
     "chat_completions": rb'"finish_reason":\s*"',
     "responses": rb'"type":\s*"response\.(completed|incomplete|done)"',
     "anthropic": rb'"type":\s*"message_stop"',
+    "sim": rb'"type":"stop"[^\n]*\n',
 }
 """What must have been read before an answer may count as finished."""
 SECRETS = {"authorization", "x-api-key", "api-key"}
@@ -76,7 +84,7 @@ class Recording:
     @cached_property
     def dialect(self) -> Dialect:
         name = self.path.parent.name
-        module = importlib.import_module(f"antiphon.providers.{name}")
+        module = importlib.import_module(f"antiphon.providers.{MODULES.get(name, name)}")
         return getattr(module, DIALECTS[name])()
 
     @cached_property

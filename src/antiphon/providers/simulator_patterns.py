@@ -100,8 +100,7 @@ class _Reader:
         elif not is_empty:
             self._skips("?:")
         text = self.alternatives()
-        if self._take() != ")":
-            raise UnreadablePattern("a group is not closed")
+        self._take()  # the bracket at which the alternatives ended; raises where there is none
         self._depth -= 1
         return "" if is_empty else text
 

@@ -25,7 +25,6 @@ from antiphon.protocol.items import (
     InputImage,
     InputVideo,
     Item,
-    ItemReference,
     Message,
     Opaque,
     Reasoning,

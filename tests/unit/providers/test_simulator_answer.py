@@ -7,7 +7,18 @@ import msgspec
 import pytest
 from tests.unit.providers.simulator_play import STRING, VENDOR, WEATHER, encoded, play, raw
 
-from antiphon.protocol.deltas import CallArguments, Carried, Cited, Ended, Failed, Finished, Started, Text, Thinking
+from antiphon.protocol.deltas import (
+    CallArguments,
+    Carried,
+    Cited,
+    Ended,
+    Failed,
+    Finished,
+    Started,
+    Text,
+    Thinking,
+    Used,
+)
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
 from antiphon.protocol.items import InputImage, InputText, Message
 from antiphon.protocol.request import ReasoningSettings, TextFormat
@@ -244,6 +255,7 @@ async def test_silences_are_played() -> None:
     assert (await play("#sim slow 50ms\n#sim words 3")).waits == [0.05] * 3
     assert (await play("#sim stall after 2\n#sim words 3")).waits == [STALL_S]
     assert (await play("#sim stall for 2s\n#sim words 3")).waits == [2.0]
+    assert (await play("#sim slow 1s\n#sim stall after 1 for 3s\n#sim words 2")).waits == [1.0, 3.0, 1.0]
     assert len(set((await play("hi", model="slow")).waits)) == 1
 
 
@@ -293,6 +305,12 @@ def test_foreign_bytes_are_a_transport_fault(line: bytes) -> None:
     with pytest.raises(UpstreamFault) as caught:
         Simulator().decoder(Target(VENDOR, "standard"), encoded("hi")).feed(line)
     assert caught.value.kind == "transport"
+
+
+def test_a_turn_without_items_keeps_nothing() -> None:
+    stop = b'{"type":"stop","reason":null,"input_tokens":1,"cached_tokens":0,"output_tokens":0,"reasoning_tokens":0}\n'
+    deltas = Simulator().decoder(Target(VENDOR, "standard"), encoded("hi")).feed(stop)
+    assert [type(delta) for delta in deltas] == [Used, Finished]
 
 
 def test_an_endless_line_is_a_transport_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,3 +124,15 @@ def test_a_lark_grammar_gives_its_plainest_text(definition: str, text: str) -> N
 def test_an_unreadable_grammar_is_refused(definition: str) -> None:
     with pytest.raises(UnreadablePattern):
         text_of_grammar("lark", definition)
+
+
+def test_a_grammar_of_too_many_rules_or_rounds_is_refused() -> None:
+    with pytest.raises(UnreadablePattern):
+        text_of_grammar("lark", "\n".join(f'r{number}: "a"' for number in range(1_001)))
+    chain = "\n".join(f"r{number}: r{number + 1}" for number in range(150)) + '\nr150: "a"\nstart: r0'
+    with pytest.raises(UnreadablePattern):
+        text_of_grammar("lark", chain)
+
+
+def test_a_group_that_looks_around_gives_nothing() -> None:
+    assert matching("(?<!a)b(?=c)") == "b"

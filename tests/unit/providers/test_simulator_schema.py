@@ -160,11 +160,43 @@ def test_a_tree_of_arrays_comes_to_an_end() -> None:
     made(schema)
 
 
-def test_unique_items_differ() -> None:
-    for item in ({"type": "string"}, {"type": "integer"}, {"enum": ["a", "b", "c"]}, closed(n={"type": "integer"})):
-        made({"type": "array", "items": item, "minItems": 3, "uniqueItems": True})
-    made({"type": "array", "items": {"type": "boolean"}, "minItems": 2, "uniqueItems": True})
-    made({"type": "array", "items": {"type": "string", "format": "date"}, "uniqueItems": True})
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "string"},
+        {"type": "string", "maxLength": 1},
+        {"type": "integer"},
+        {"type": "integer", "minimum": 1, "maximum": 3},
+        {"type": "number", "multipleOf": 0.5},
+        {"enum": ["a", "b", "c"]},
+        closed(n={"type": "integer"}),
+        closed(text={"type": "string"}, n={"const": 1}),
+    ],
+)
+@pytest.mark.parametrize("text", ["", TEXT])
+def test_unique_items_differ(item: Any, text: str) -> None:
+    assert len(made({"type": "array", "items": item, "minItems": 3, "uniqueItems": True}, text)) >= 3
+
+
+def test_unique_items_that_run_out_end_the_array() -> None:
+    assert made({"type": "array", "items": {"type": "boolean"}, "minItems": 2, "uniqueItems": True}) == [True, False]
+    assert len(made({"type": "array", "items": {"type": "string", "pattern": "a"}, "uniqueItems": True})) == 1
+    assert made({"type": "array", "prefixItems": [{"const": 1}, {"const": 1}], "uniqueItems": True}) == [1]
+    assert made({"type": "array", "prefixItems": [{"type": "null"}, {"type": "null"}], "uniqueItems": True}) == [None]
+
+
+def test_a_reference_into_a_list_is_followed() -> None:
+    assert made({"anyOf": [{"const": 5}], "allOf": [{"$ref": "#/anyOf/0"}]}) == 5
+    with pytest.raises(Impossible):
+        made({"anyOf": [{"const": 5}], "allOf": [{"$ref": "#/anyOf/7"}]})
+
+
+def test_numbers_keep_within_bounds_open_on_one_side() -> None:
+    assert made({"type": "number", "minimum": 100_000.5}) == 100_001
+    assert made({"type": "number", "exclusiveMaximum": -2.5}, "") == -3
+    assert made({"type": "number", "multipleOf": 0.25, "exclusiveMaximum": 0.3}, "") == 0
+    assert made({"type": "integer", "multipleOf": 7, "maximum": -10}, "") == -14
+    assert made({"type": "number", "minimum": 1.25, "maximum": 1.5}, "") == 1.375
 
 
 def test_all_of_narrows_every_keyword() -> None:
@@ -213,6 +245,11 @@ def test_a_required_property_that_is_not_described_is_made() -> None:
 def test_what_nothing_satisfies_is_impossible(schema: Any) -> None:
     with pytest.raises(Impossible):
         value_for(msgspec.json.encode(schema), Hints(TEXT))
+
+
+def test_an_optional_property_beside_required_ones_is_made_where_the_text_speaks_of_it() -> None:
+    schema = {"type": "object", "properties": {"a1": {"const": 1}, "pays": {}, "shoe": {}}, "required": ["a1"]}
+    assert set(made(schema)) == {"a1", "pays"}
 
 
 def test_an_optional_property_that_is_impossible_is_left_out() -> None:

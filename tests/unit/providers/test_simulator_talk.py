@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.providers.simulator_play import WEATHER, play
 
-from antiphon.protocol.items import InputFile, InputImage, InputText, Message
+from antiphon.protocol.items import InputFile, InputImage, InputText, Message, RefusalPart
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ async def test_simple_wishes_are_met(asked: str, said: str) -> None:
             "What number did I give you?",
             'Earlier you said: "Remember the number 42."',
         ),
+        ("My dog is Rex. My name is Ada. My cat is Tom.", "What is my name?", "Your name is Ada."),
+        ("Ask about the cities.", "Which city?", 'Earlier you said: "Ask about the cities."'),
         ("I like tea.", "What is my name?", 'You said: "What is my name?". This is turn 2 of our conversation.'),
     ],
 )
@@ -77,6 +79,7 @@ async def test_images_and_files_are_named_with_type_and_size() -> None:
     )
     said = (await play(Message("user", parts))).text
     assert "You sent 5: an image (image/png, 3 bytes); an image (at https://example.com/a.png)" in said
+    assert "You sent 1: no." in (await play(Message("user", (RefusalPart("no"),)))).text
     assert "an image (id file-1); an image (empty); a file (a.pdf, application/octet-stream, 4 bytes)" in said
 
 
