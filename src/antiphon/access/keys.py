@@ -124,7 +124,7 @@ def _sent_key(headers: Mapping[str, str]) -> str:
         scheme, _, credential = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(
-                "Unsupported Authorization scheme: send your API key as 'Authorization: Bearer YOUR_KEY' or 'x-api-key'."
+                "Unsupported Authorization scheme: send your key as 'Authorization: Bearer YOUR_KEY' or in x-api-key."
             )
         key = credential.strip()
     if not key:

@@ -1,7 +1,7 @@
 """The installation's secret: 32 random bytes from which the keys for hashing and sealing are derived.
 
-It lives in `DATA/secret` (mode 0600), made at the first start; `ANTIPHON_SECRET` overrides it so that replicas share one.
-`ANTIPHON_SECRET_OLD` (comma-separated) names earlier ones, whose sealed content stays readable. Never logged, never shown.
+It lives in `DATA/secret` (mode 0600), made at the first start; `ANTIPHON_SECRET` overrides it so that replicas share
+one. `ANTIPHON_SECRET_OLD` (comma-separated) names earlier ones, whose sealed content stays readable. Never logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 from antiphon.protocol.errors import ConfigError
 
-SECRET_ENV: Final = "ANTIPHON_SECRET"
+SECRET_ENV: Final = "ANTIPHON_SECRET"  # noqa: S105 - the name of the variable, not its value
 OLD_SECRETS_ENV: Final = "ANTIPHON_SECRET_OLD"
 _SIZE: Final = 32
 _LEAST_CHARACTERS: Final = 32

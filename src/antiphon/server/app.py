@@ -145,6 +145,7 @@ async def _root(edge: Edge, exchange: Exchange) -> None:
     await exchange.answer(200, text, content_type="text/plain; charset=utf-8")
 
 
+_PROBES: Final = ("/health", "/ready")
 _PLAIN: Final = {"/health": _health, "/ready": _ready, "/": _root}
 
 
@@ -155,7 +156,8 @@ async def _refuse(exchange: Exchange, trace: _Trace, error: ApiError) -> None:
 
 
 def _log(exchange: Exchange, trace: _Trace) -> None:
-    if not access_log.isEnabledFor(logging.INFO):
+    level = logging.DEBUG if exchange.path in _PROBES and exchange.status < 400 else logging.INFO
+    if not access_log.isEnabledFor(level):
         return
     line: dict[str, object] = {
         "request_id": exchange.request_id,
@@ -178,4 +180,4 @@ def _log(exchange: Exchange, trace: _Trace) -> None:
         }
     if trace.error is not None:
         line["error"] = wire_of(trace.error).code or wire_of(trace.error).type
-    access_log.info("request", extra=line)
+    access_log.log(level, "request", extra=line)

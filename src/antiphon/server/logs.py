@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 _SECRET: Final = re.compile(r"(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]{8,}|(?i:(bearer\s+\S{4}))\S+")
-_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 

@@ -36,7 +36,10 @@ WITH RECURSIVE chain (depth, row, previous) AS (
 )
 SELECT {_COLUMNS} FROM chain JOIN responses ON responses.rowid = chain.row ORDER BY depth DESC
 """  # noqa: S608 - constants
-_PURGE: Final = "DELETE FROM responses WHERE rowid IN (SELECT rowid FROM responses WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+_PURGE: Final = """
+DELETE FROM responses
+WHERE rowid IN (SELECT rowid FROM responses WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
 _KEY_COLUMNS: Final = "k.id, k.project, p.name, k.hash, k.hint, k.created_at, k.revoked_at"
 _KEYS: Final = f"SELECT {_KEY_COLUMNS} FROM keys k JOIN projects p ON p.id = k.project"  # noqa: S608 - constants
 

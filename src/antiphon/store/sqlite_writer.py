@@ -42,7 +42,9 @@ class Writer:
         self._thread.start()
 
     async def write(self, work: Work) -> object:
-        """Run `work` in a transaction; returns when it is durable. Raises StoreUnavailable, and then nothing was written.
+        """Run `work` in a transaction; returns when it is durable.
+
+        Raises StoreUnavailable, and then nothing was written.
 
         A caller that stops waiting does not undo the write: it is committed whole or not at all.
         """
