@@ -11,7 +11,6 @@ import base64
 import mimetypes
 import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,35 +67,32 @@ def ask(question: Question, base_url: str | None, key: str | None, overrides: Ma
 
 
 async def _ask(question: Question, base_url: str | None, key: str | None, settings: Settings) -> None:
-    async with AsyncExitStack() as stack:
-        url, bearer = await _reach(stack, base_url, key, settings)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        headers = {"authorization": f"Bearer {bearer}"}
-        session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout))
-        try:
-            await _stream(session, url, question)
-        except aiohttp.ClientError as error:
-            raise AskFailed(f"{url}: the server cannot be reached or broke off: {error}") from error
-
-
-async def _reach(stack: AsyncExitStack, base_url: str | None, key: str | None, settings: Settings) -> tuple[str, str]:
-    """The base URL and key to use: what was given, else the running server, else one of our own."""
+    """Put the question to what was named, else to the server that runs here, else to one of our own."""
     bearer = key or settings.bootstrap_key
     if base_url is not None:
         if bearer is None:
             raise ConfigError("give the server's key with --key or ANTIPHON_API_KEY")
-        return base_url.rstrip("/"), bearer
-    from .local import local_key, local_server
+        return await _put(question, base_url.rstrip("/"), bearer)
+    from .local import local_key, with_local_server
 
-    if bearer is None:
+    if key is None:
         bearer, first = await local_key(settings)
         if first is not None:
             Screen().note(f"First start: your API key is {first} (shown this once)")
-    elif not await _is_running(settings):
-        await local_key(settings)
+    assert bearer is not None
     if await _is_running(settings):
-        return _origin(settings) + "/v1", bearer
-    return await stack.enter_async_context(local_server(settings)), bearer
+        return await _put(question, f"{_origin(settings)}/v1", bearer)
+    return await with_local_server(settings, lambda url: _put(question, url, bearer))
+
+
+async def _put(question: Question, url: str, bearer: str) -> None:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    headers = {"authorization": f"Bearer {bearer}"}
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            await _stream(session, url, question)
+    except aiohttp.ClientError as error:
+        raise AskFailed(f"{url}: the server cannot be reached or broke off: {error}") from error
 
 
 def _origin(settings: Settings) -> str:

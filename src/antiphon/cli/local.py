@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from antiphon.access.keys import Keys
 from antiphon.access.secret import load_secret
 from antiphon.app import create_app, open_store, prepare
 from antiphon.config import Settings
-from antiphon.protocol.errors import ConfigError, Unauthenticated
+from antiphon.protocol.errors import AntiphonError, ConfigError, Unauthenticated
 
 from .serve import bind, url_of
 
@@ -55,9 +54,11 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-@asynccontextmanager
-async def local_server(settings: Settings) -> AsyncGenerator[str]:
-    """The base URL of a server that lives as long as the block. Raises ConfigError if it cannot start."""
+async def with_local_server(settings: Settings, use: Callable[[str], Awaitable[None]]) -> None:
+    """Run `use` with the base URL of a server that lives as long as it does.
+
+    What `use` raises comes out after the server has stopped in good order. Raises ConfigError if it cannot start.
+    """
     quiet = dataclasses.replace(settings, log_level="error", log_format="text", workers=1)
     listener = bind(_HOST, 0)
     config = uvicorn.Config(
@@ -66,12 +67,23 @@ async def local_server(settings: Settings) -> AsyncGenerator[str]:
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listener]))
-        try:
-            async with asyncio.timeout(_START_S):
-                await _started(server, serving)
-            yield url_of(_HOST, listener)
-        finally:
-            server.should_exit = True
+        failure = await _outcome(server, serving, use, url_of(_HOST, listener))
+        server.should_exit = True
+    if failure is not None:
+        raise failure
+
+
+async def _outcome(
+    server: uvicorn.Server, serving: asyncio.Task[None], use: Callable[[str], Awaitable[None]], url: str
+) -> Exception | None:
+    """What `use` failed with; an exception that left the task group's block would cancel the server's own shutdown."""
+    try:
+        async with asyncio.timeout(_START_S):
+            await _started(server, serving)
+        await use(url)
+    except (AntiphonError, OSError) as error:
+        return error
+    return None
 
 
 async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

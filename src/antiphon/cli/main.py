@@ -159,16 +159,18 @@ def main() -> None:
     except (AntiphonError, OSError) as error:
         _fail(error)
     except ExceptionGroup as group:
-        expected, bug = group.split((AntiphonError, OSError))
-        if expected is None or bug is not None:
+        expected: list[Exception] = []
+        if group.split(lambda error: _is_expected(error, expected))[1] is not None:
             raise
-        _fail(_first(expected))
+        _fail(expected[0])
 
 
-def _first(group: ExceptionGroup[Exception]) -> Exception:
-    """The first error inside a task group's, however deep."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+def _is_expected(error: Exception, expected: list[Exception]) -> bool:
+    """Whether a task failed for a reason that is no bug; collects it."""
+    if not isinstance(error, AntiphonError | OSError):
+        return False
+    expected.append(error)
+    return True
 
 
 def _fail(error: Exception) -> None:
