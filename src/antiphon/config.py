@@ -235,6 +235,8 @@ def _unknown(what: str, name: str, known: list[str]) -> None:
 _OWN_VARIABLES: Final = (
     "ANTIPHON_CONFIG",
     "ANTIPHON_BOOTSTRAP_KEY",
+    "ANTIPHON_SECRET",
+    "ANTIPHON_SECRET_OLD",
     "ANTIPHON_REDIS",
     "ANTIPHON_BASE_URL",
     "ANTIPHON_API_KEY",

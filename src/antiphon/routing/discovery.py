@@ -80,7 +80,8 @@ async def _ask_all(
 
 async def ask(vendor: Vendor, dialects: Dialects, fetch: Fetch, deadline_s: float) -> Probe:
     """Ask one vendor for its models within the deadline (seconds). Never raises for what the vendor does."""
-    request = dialects[vendor.dialect].models_request(vendor)
+    dialect = dialects.get(vendor.dialect)
+    request = dialect.models_request(vendor) if dialect is not None else None
     if request is None:
         return Probe(vendor, "no_list")
     started = time.monotonic()
