@@ -14,11 +14,8 @@ from antiphon.protocol.items import (
     CustomToolCallOutput,
     FunctionCall,
     FunctionCallOutput,
-    InputAudio,
-    InputFile,
     InputImage,
     InputText,
-    InputVideo,
     Message,
     Opaque,
     OutputText,
@@ -34,6 +31,8 @@ from antiphon.providers.base import ModelTurn, ReplayedReasoning
 from antiphon.providers.quirks import ChatQuirks
 
 USER = Message("user", "hi")
+
+
 PNG = "data:image/png;base64,AAAA"
 
 
@@ -293,73 +292,6 @@ def test_an_item_nobody_knows_is_refused_where_it_stands() -> None:
     assert (caught.value.param, caught.value.code) == ("input[1].type", "invalid_value")
 
 
-def test_parts_have_their_forms() -> None:
-    parts = (
-        InputText("look"),
-        InputText(""),
-        InputImage("original", PNG),
-        InputFile("a.pdf", "data:application/pdf;base64,AAAA"),
-        InputAudio(raw({"data": "AAAA", "format": "wav"})),
-    )
-    (sent,) = messages(Message("user", parts), quirks=OPENAI)
-    assert sent["content"] == [
-        {"type": "text", "text": "look"},
-        {"type": "image_url", "image_url": {"url": PNG, "detail": "original"}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}},
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-    ]
-
-
-def test_parts_have_their_vendors_forms() -> None:
-    quirks = ChatQuirks(inputs=frozenset({"image", "audio", "video", "file_url"}), audio_as_data_url=True)
-    parts = (
-        InputImage("original", PNG),
-        InputFile(file_url="https://a.example/b.pdf"),
-        InputAudio(raw({"data": "AAAA", "format": "wav"})),
-        InputVideo("https://a.example/v.mp4"),
-    )
-    image, file, audio, video = messages(Message("user", parts), quirks=quirks)[0]["content"]
-    assert image["image_url"]["detail"] == "high"
-    assert file["file"] == {"file_data": "https://a.example/b.pdf"}
-    assert audio["input_audio"]["data"] == "data:audio/wav;base64,AAAA"
-    assert video == {"type": "video_url", "video_url": {"url": "https://a.example/v.mp4"}}
-
-
-def test_a_text_file_is_text_where_no_files_are_taken() -> None:
-    (sent,) = messages(Message("user", (InputFile("a.txt", "data:text/plain;base64,aGk="),)))
-    assert sent["content"] == "<file name='a.txt'>\nhi\n</file>"
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        InputFile("a.pdf", "data:application/pdf;base64,AAAA"),
-        InputFile(file_url="https://a.example/b.pdf"),
-        InputFile(file_id="file_1"),
-        InputImage(file_id="file_1"),
-        InputVideo("https://a.example/v.mp4"),
-        InputAudio(msgspec.Raw(b'{"data":1}')),
-    ],
-)
-def test_pitfall_032_a_part_that_cannot_be_sent_is_refused_by_its_path(part: InputFile) -> None:
-    item = Message("user", (InputText("x"), part))
-    with pytest.raises(InvalidRequest) as caught:
-        encode(item, input=(InputItem(item, raw({})),))
-    assert (caught.value.param or "").startswith("input[0].content[1]")
-
-
-def test_pitfall_038_and_076_cache_breakpoints_are_written_the_vendors_way_and_at_most_four_times() -> None:
-    part = InputText("x", prompt_cache_breakpoint=msgspec.Raw(b'{"mode":"explicit"}'))
-    turns = [Message("user", (part,)) for _ in range(5)]
-    assert [m["content"] for m in messages(turns[0])] == ["x"]
-    null = Message("user", (InputText("x", prompt_cache_breakpoint=msgspec.Raw(b"null")),))
-    assert [m["content"] for m in messages(null, quirks=OPENAI)] == ["x"]
-    native = messages(turns[0], quirks=OPENAI)[0]["content"][0]
-    assert native["prompt_cache_breakpoint"] == {"mode": "explicit"}
-    sent = messages(*turns, quirks=ChatQuirks(prompt_cache_breakpoint="cache_control"))
-    assert ["cache_control" in message["content"][0] for message in sent] == [False, True, True, True, True]
-
-
 def test_pitfall_030_equal_turns_are_equal_bytes_and_grow_at_their_end() -> None:
     past = (USER, FunctionCall("a", "f", "{}"), FunctionCallOutput("1", "a"))
     first, again, longer = encode(*past).body, encode(*past).body, encode(*past, USER).body
@@ -392,20 +324,6 @@ def test_pitfall_058_only_the_first_unsigned_call_of_another_model_gets_the_dumm
     quirks = ChatQuirks(unsigned_call_extra={"google": {"thought_signature": "skip"}})
     (sent,) = messages(FunctionCall("a", "f", "{}"), FunctionCall("b", "f", "{}"), quirks=quirks)
     assert ["extra_content" in call for call in sent["tool_calls"]] == [True, False]
-
-
-def test_a_system_message_of_several_parts_keeps_their_text_where_one_may_lead() -> None:
-    parts = (InputText("b"), InputText("c"))
-    sent = messages(Message("system", parts), instructions="a", quirks=ChatQuirks(single_system=True))
-    assert sent == [{"role": "system", "content": "a\n\nb\n\nc"}]
-
-
-def test_a_message_without_content_is_empty() -> None:
-    assert messages(Message("user", ())) == [{"role": "user", "content": ""}]
-
-
-def test_parts_of_other_roles_are_text() -> None:
-    assert messages(Message("user", (RefusalPart("no"),)))[0]["content"] == "no"
 
 
 def test_a_signature_of_a_call_that_is_gone_is_dropped() -> None:
