@@ -1,4 +1,4 @@
-"""Tool calls of a Chat Completions answer, in whatever pieces they come. Numbered tests are pitfalls of the reference."""
+"""Tool calls of a Chat Completions answer, in whatever pieces they come. Numbered tests are pitfalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasoning of a Chat Completions answer, under every name it comes in. Numbered tests are pitfalls of the reference."""
+"""Reasoning of a Chat Completions answer, under every name it comes in. Numbered tests are pitfalls."""
 
 from __future__ import annotations
 
