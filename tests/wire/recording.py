@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from antiphon.protocol.parsing import parse_request
 
 from antiphon.protocol.deltas import CallArguments, Delta, Failed, Finished, Refusal, Summary, Text, Thought
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
 from antiphon.protocol.items import Reasoning
+from antiphon.protocol.parsing import parse_request
 from antiphon.providers.base import (
     Dialect,
     Entry,
