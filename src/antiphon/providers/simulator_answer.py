@@ -316,9 +316,10 @@ def _logprobs(piece: str, top: int) -> msgspec.Raw:
     """Made up from the piece alone; the piece itself is always the likeliest."""
     certainty = hashlib.sha256(piece.encode()).digest()[0] / 2560
     entry = {"token": piece, "bytes": list(piece.encode()), "logprob": -certainty}
+    others = [word for word in filler(top + 1).split() if word != piece.strip()]
     rivals = [
         {"token": word, "bytes": list(word.encode()), "logprob": -certainty - 1.5 - rank}
-        for rank, word in enumerate(filler(max(top - 1, 0)).split()[: max(top - 1, 0)])
+        for rank, word in enumerate(others[: max(top - 1, 0)])
     ]
     return msgspec.Raw(wire.encode([entry | {"top_logprobs": ([entry] if top else []) + rivals}]))
 

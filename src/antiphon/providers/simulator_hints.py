@@ -58,6 +58,10 @@ class Hints:
         """How many entities were given out."""
         return self._taken
 
+    def start_over(self) -> None:
+        """Give the things out again from the first: a list of them has them all, in order."""
+        self._taken = 0
+
     def string(self, name: str) -> str:
         """A text for a property of this name."""
         telling = words(name)

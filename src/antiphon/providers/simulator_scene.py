@@ -40,6 +40,10 @@ _OPENERS: Final = _listed(
 )
 
 
+_DAYS: Final = _listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday Today Tomorrow Yesterday")
+"""Capitalised, and yet no names of things."""
+
+
 def pieces(text: str) -> list[str]:
     """The tokens of a text: each is the white space before and up to 12 characters of a word. Nothing is lost."""
     return _PIECE.findall(text)
@@ -75,7 +79,7 @@ def _proper(sentence: str) -> Iterator[str]:
         name = found.rstrip(".'-")
         while name:
             first, _, rest = name.partition(" ")
-            if first.split("'")[0].lower() not in STOPWORDS and first not in _OPENERS:
+            if first.split("'")[0].lower() not in STOPWORDS and first not in _OPENERS and first not in _DAYS:
                 break
             name = rest
         if name:

@@ -207,6 +207,7 @@ class _Maker:
         """One item; of plain strings one for each name in the text; deep down none."""
         if depth >= _LEAN_DEPTH:
             return 0
+        self._hints.start_over()
         is_plain = is_schema(inner) and inner.get("type") == "string" and not {"enum", "const", "format"} & set(inner)
         return min(max(self._hints.entity_count, 1), 8) if is_plain else 1
 

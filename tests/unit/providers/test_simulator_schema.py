@@ -145,6 +145,11 @@ def test_words_of_the_text_fill_the_properties_they_fit() -> None:
     }
 
 
+def test_a_list_has_all_names_in_order_and_days_are_none() -> None:
+    schema = closed(who={"type": "string"}, people={"type": "array", "items": {"type": "string"}})
+    assert made(schema, "Alice and Bob meet on Friday.") == {"who": "Alice", "people": ["Alice", "Bob"]}
+
+
 def test_a_linked_list_comes_to_an_end() -> None:
     schema = {
         "$defs": {
