@@ -114,7 +114,7 @@ class ChatWire:
                 return []
 
     def _call_deltas(self, call: Call, index: int) -> list[Json]:
-        identity = f"call_{self._answers:04}{index:04}"
+        identity = f"call_{self._answers:04}{index:04}" if call.call_id is None else call.call_id
         kind = call.kind
         field = "arguments" if kind == "function" else "input"
         head = {"index": index, "id": identity, "type": kind, kind: {"name": call.name, field: ""}}

@@ -43,12 +43,16 @@ class Decline:
 
 @dataclass(frozen=True)
 class Call:
-    """A call to a tool by its wire name. `arguments` is JSON text, or plain text for a custom tool."""
+    """A call to a tool by its wire name. `arguments` is JSON text, or plain text for a custom tool.
+
+    `call_id` is the provider's id (chat wire); None makes a unique one.
+    """
 
     name: str
     arguments: str = "{}"
     kind: Literal["function", "custom"] = "function"
     namespace: str | None = None
+    call_id: str | None = None
 
 
 Step = Think | Redacted | Say | Decline | Call
