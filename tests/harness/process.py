@@ -16,11 +16,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
 from tests.upstream.server import KEY as UPSTREAM_KEY
+
+from antiphon.app import dialects
+from antiphon.providers.base import DialectName
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-antiphon-harness-0123456789abcdef"
-DIALECTS = {"chat": "chat_completions", "claude": "anthropic", "native": "responses"}
+ALL_DIALECTS: dict[str, DialectName] = {"chat": "chat_completions", "claude": "anthropic", "native": "responses"}
+DIALECTS = {vendor: dialect for vendor, dialect in ALL_DIALECTS.items() if dialect in dialects()}
+"""The vendors of the tests' configuration, and what each speaks: those dialects that this build has."""
+NEEDS_CLAUDE = pytest.mark.skipif("claude" not in DIALECTS, reason="this build has no anthropic dialect")
 READY_S = 15.0
 STOP_S = 10.0
 
