@@ -1,0 +1,146 @@
+"""Streaming over real sockets: one grammar on every dialect, and the same response as JSON mode gives."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.harness.client import Client, calls_of, text_of, timeless
+from tests.harness.process import DIALECTS, NEEDS_CLAUDE
+from tests.upstream.script import Call, Counts, Decline, Failure, Redacted, Say, Script, Think
+from tests.upstream.server import Upstream
+
+LOOK: Any = {
+    "type": "function",
+    "name": "look",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": False,
+}
+SCRIPTS = {
+    "text": Script((Say("Hello there, world."),)),
+    "nothing": Script(()),
+    "reasoning": Script((Think("Let me think about it."), Say("Done.")), counts=Counts(reasoning=5)),
+    "call": Script((Call("look", '{"city":"Rome"}'),)),
+    "call without arguments": Script((Call("look", "{}"),)),
+    "reasoning, text and parallel calls": Script(
+        (Think("Two cities."), Say("I look."), Call("look", '{"city":"Rome"}'), Call("look", '{"city":"Oslo"}'))
+    ),
+    "refusal": Script((Decline("I cannot do that."),)),
+    "cut by length": Script((Say("Half an ans"),), finish="length"),
+    "cut by the filter": Script((Say("Half an ans"),), finish="content_filter"),
+    "failed in the middle": Script((Say("Hello there, world."),), fail=Failure(type="server_error"), fail_after=4),
+}
+WIRE_NOISE = {
+    "odd chunks": Script((Say("Grüße 👋🏽 Welt"),), chunk_bytes=3),
+    "CRLF and comments": Script((Say("Grüße 👋🏽 Welt"),), crlf=True, comments=True),
+    "usage twice": Script((Say("Grüße 👋🏽 Welt"),), usage_twice=True),
+}
+
+
+@pytest.fixture(params=list(DIALECTS))
+def vendor(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.mark.parametrize("case", SCRIPTS)
+async def test_stream_and_json_give_the_same_response(
+    client: Client, upstream: Upstream, vendor: str, case: str
+) -> None:
+    upstream.queue("m1", SCRIPTS[case], SCRIPTS[case])
+    body = {"model": f"{vendor}/m1", "input": "hi", "tools": [LOOK]}
+    streamed = await client.stream(body)
+    if case == "failed in the middle":
+        assert streamed.response["status"] == "failed"
+        return
+    assert timeless(await client.create(body)) == timeless(streamed.response)
+
+
+@pytest.mark.parametrize("case", WIRE_NOISE)
+async def test_noise_on_the_wire_changes_nothing(client: Client, upstream: Upstream, vendor: str, case: str) -> None:
+    upstream.queue("m1", WIRE_NOISE[case])
+    response = (await client.stream({"model": f"{vendor}/m1", "input": "hi"})).response
+    assert text_of(response) == "Grüße 👋🏽 Welt"
+    assert response["usage"]["total_tokens"] == 30
+
+
+async def test_usage_has_openais_sense_on_every_dialect(client: Client, upstream: Upstream, vendor: str) -> None:
+    counts = Counts(input=100, cached=60, cache_write=0 if vendor == "native" else 10, output=40, reasoning=15)
+    upstream.queue("m1", Script((Think("hm"), Say("ok")), counts=counts))
+    usage = (await client.create({"model": f"{vendor}/m1", "input": "hi"}))["usage"]
+    assert usage == {
+        "input_tokens": 100,
+        "input_tokens_details": {"cached_tokens": 60, "cache_write_tokens": counts.cache_write},
+        "output_tokens": 40,
+        "output_tokens_details": {"reasoning_tokens": 15},
+        "total_tokens": 140,
+    }
+
+
+async def test_every_item_is_streamed_in_order(client: Client, upstream: Upstream, vendor: str) -> None:
+    upstream.queue("m1", SCRIPTS["reasoning, text and parallel calls"])
+    response = (await client.stream({"model": f"{vendor}/m1", "input": "hi", "tools": [LOOK]})).response
+    assert [item["type"] for item in response["output"]] == ["reasoning", "message", "function_call", "function_call"]
+    assert [call["arguments"] for call in calls_of(response)] == ['{"city":"Rome"}', '{"city":"Oslo"}']
+    assert len({call["call_id"] for call in calls_of(response)}) == 2
+
+
+async def test_a_refusal_is_said_in_a_part_or_by_the_reason(client: Client, upstream: Upstream, vendor: str) -> None:
+    upstream.queue("m1", SCRIPTS["refusal"])
+    response = (await client.stream({"model": f"{vendor}/m1", "input": "hi"})).response
+    if vendor == "claude":
+        assert response["incomplete_details"] == {"reason": "content_filter"}
+    else:
+        parts = response["output"][0]["content"]
+        assert parts == [{"type": "refusal", "refusal": "I cannot do that."}]
+
+
+@pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+async def test_a_cut_answer_is_incomplete(
+    client: Client, upstream: Upstream, vendor: str, finish: Any, reason: str
+) -> None:
+    upstream.queue("m1", Script((Say("Half an ans"),), finish=finish))
+    response = await client.create({"model": f"{vendor}/m1", "input": "hi"})
+    assert response["status"] == "incomplete"
+    assert response["incomplete_details"] == {"reason": reason}
+
+
+@NEEDS_CLAUDE
+async def test_hidden_reasoning_still_is_an_item(client: Client, upstream: Upstream) -> None:
+    upstream.queue("m1", Script((Redacted(), Think(""), Say("ok"))))
+    response = (await client.stream({"model": "claude/m1", "input": "hi"})).response
+    assert [item["type"] for item in response["output"]][-1] == "message"
+    assert response["output"][0]["type"] == "reasoning"
+    assert response["output"][0]["summary"] == []
+
+
+async def test_obfuscation_pads_deltas_unless_it_is_turned_off(client: Client, vendor: str) -> None:
+    body = {"model": f"{vendor}/m1", "input": "hi"}
+    padded = [e for e in (await client.stream(body)).events if e["type"].endswith(".delta")]
+    assert padded
+    assert all(isinstance(event.get("obfuscation"), str) for event in padded)
+    bare = await client.stream(body | {"stream_options": {"include_obfuscation": False}})
+    assert not any("obfuscation" in event for event in bare.events)
+
+
+async def test_done_is_the_last_line_of_a_stream(client: Client, vendor: str) -> None:
+    streamed = await client.stream({"model": f"{vendor}/m1", "input": "hi"})
+    assert streamed.raw.endswith(b"data: [DONE]\n\n")
+
+
+async def test_created_arrives_before_the_model_says_anything(client: Client, upstream: Upstream, vendor: str) -> None:
+    upstream.queue("m1", Script(stall_after=1))
+    async with client.open_stream({"model": f"{vendor}/m1", "input": "hi"}) as opened:
+        event = await opened.read_until("response.created")
+        assert event["response"]["status"] == "in_progress"
+        upstream.release()
+        assert text_of((await opened.read_all()).response) == "Hello."
+
+
+async def test_a_client_that_leaves_closes_the_upstream_at_once(
+    client: Client, upstream: Upstream, vendor: str
+) -> None:
+    upstream.queue("m1", Script(stall_after=3))
+    async with client.open_stream({"model": f"{vendor}/m1", "input": "hi"}) as opened:
+        await opened.read_until("response.in_progress")
+    assert await asyncio.to_thread(upstream.requests("m1")[0].left.wait, 5)
