@@ -77,12 +77,17 @@ def load_vendors(settings: Settings, environ: Mapping[str, str]) -> tuple[Catalo
     Raises ConfigError for an operator's row that is incomplete, or wrong in its dialect, quirks or key.
     """
     own = {row.name: row for row in settings.vendors}
+    if SIM in own:
+        raise ConfigError(
+            f"{settings.config_path}: vendor {SIM!r} is the built-in simulator: choose another name, or switch it off "
+            "with `sim = false` under [server]"
+        )
     vendors: list[CatalogVendor] = []
     for row in built_in_rows():
         vendor = _built_in(row, own.pop(row.name, None), settings.config_path, environ)
         if vendor is not None:
             vendors.append(vendor)
-    vendors += [_of_operator(row, None, settings.config_path, environ) for row in own.values() if row.name != SIM]
+    vendors += [_of_operator(row, None, settings.config_path, environ) for row in own.values()]
     if settings.is_sim_enabled:
         vendors.append(_simulator())
     return tuple(vendors)

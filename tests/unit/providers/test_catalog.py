@@ -96,6 +96,7 @@ def test_a_key_is_read_from_a_file_without_its_line_end(tmp_path: Path) -> None:
     ("row", "words"),
     [
         (VendorRow(name="lab"), "set base_url"),
+        (VendorRow(name="sim", base_url="http://h", dialect="responses"), "choose another name"),
         (VendorRow(name="opnai"), "did you mean the built-in vendor 'openai'"),
         (VendorRow(name="lab", base_url="http://h"), "set dialect"),
         (VendorRow(name="lab", base_url="http://h", dialect="soap"), "dialect is 'soap'"),
