@@ -13,8 +13,10 @@ from typing import Final
 from .simulator_scene import entities, words
 
 MAX_FREE_TEXT: Final = 400
+MAX_READ: Final = 4_000
+"""Only so much of a text is searched: some of the patterns take the square of its length."""
 _NUMBER: Final = re.compile(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,9})?(?![\w])")
-_EXPRESSION: Final = re.compile(r"[\d(][\d\s.()+*/^%-]*[+*/^%-][\d\s.()+*/^%-]*[\d)]")
+_EXPRESSION: Final = re.compile(r"[\d(][\d\s.()+*/^%-]{0,80}[+*/^%-][\d\s.()+*/^%-]{0,80}[\d)]")
 _TEXTUAL: Final = words(
     "text message content body question query prompt input sentence description answer summary request task search"
     " instruction response explanation reason detail comment note step"
@@ -44,6 +46,7 @@ class Hints:
     """Words that name no thing here, such as the tool's own."""
 
     def __post_init__(self) -> None:
+        self.text = self.text[:MAX_READ]
         named = [name for name in entities(self.text) if not words(name) <= self.besides]
         self._entities = named[self.skip % len(named) :] + named[: self.skip % len(named)] if named else []
         self._numbers = [float(found) for found in _NUMBER.findall(self.text)]

@@ -18,6 +18,8 @@ from .base import HttpRequest
 from .simulator_answer import Answer, Wait, answer
 
 LINES_PER_CHUNK: Final = 32
+THREAD_FROM_BYTES: Final = 1 << 20
+"""Larger requests are read in a thread: nothing blocks the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,8 @@ class SimulatorUpstream:
 
     async def answer(self, request: HttpRequest) -> LocalReply:
         """The answer to one request; a body that is not the simulator's wire is its 400."""
-        try:
-            made = answer(wire.decode_request(request.body))
-        except msgspec.MsgspecError as error:
-            body = msgspec.json.encode({"error": {"message": str(error), "type": "invalid_request_error"}})
-            made = Answer(400, {"content-type": "application/json"}, body)
+        is_large = len(request.body) > THREAD_FROM_BYTES
+        made = await asyncio.to_thread(_answer, request.body) if is_large else _answer(request.body)
         return LocalReply(made.status, dict(made.headers), self._play(made))
 
     async def _play(self, made: Answer) -> AsyncIterator[bytes]:
@@ -62,3 +61,11 @@ class SimulatorUpstream:
                 await asyncio.sleep(0)  # a long answer lets other runs in between
         if held:
             yield b"".join(held)
+
+
+def _answer(body: bytes) -> Answer:
+    try:
+        return answer(wire.decode_request(body))
+    except msgspec.MsgspecError as error:
+        fault = msgspec.json.encode({"error": {"message": str(error), "type": "invalid_request_error"}})
+        return Answer(400, {"content-type": "application/json"}, fault)

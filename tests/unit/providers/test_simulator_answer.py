@@ -272,6 +272,11 @@ async def test_a_body_that_is_not_the_wire_is_a_400() -> None:
     assert (status, b"invalid_request_error" in b"".join(chunks)) == (400, True)
 
 
+async def test_a_large_request_is_answered_like_any_other() -> None:
+    status, chunks = await chunks_of(encoded("#sim say yes\n" + "word " * 300_000))
+    assert (status, b'"yes"' in b"".join(chunks)) == (200, True)
+
+
 async def test_a_long_answer_comes_in_many_chunks() -> None:
     status, chunks = await chunks_of(encoded("#sim words 500"))
     assert (status, len(chunks) > 10) == (200, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import jsonschema
@@ -9,7 +10,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.providers.simulator_play import STRING, play, raw
 
+from antiphon.protocol.request import Text, TextFormat
 from antiphon.providers.simulator_hints import Hints
 from antiphon.providers.simulator_json import Impossible
 from antiphon.providers.simulator_schema import value_for
@@ -115,6 +118,7 @@ def schemas(draw: st.DrawFn) -> Any:
     return draw(ALL_SCHEMAS)
 
 
+@pytest.mark.slow
 @given(schemas(), st.sampled_from(["", TEXT, "weather in Paris and Rome, 3 times"]))
 @settings(max_examples=200, deadline=None)
 def test_what_is_made_is_valid(schema: Any, text: str) -> None:
@@ -265,6 +269,16 @@ def test_a_schema_that_branches_without_end_is_given_up() -> None:
     endless = closed(x={"$ref": "#"}, y={"$ref": "#"})
     with pytest.raises(Impossible):
         value_for(msgspec.json.encode({"anyOf": [endless, endless, endless]}), Hints(TEXT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "1+" * 500_000, "A " * 500_000, "my " * 300_000, "/" * 1_000_000])
+async def test_a_hostile_text_is_read_in_bounded_time(text: str) -> None:
+    schema = raw(closed(email=STRING, expression=STRING, path=STRING, url=STRING, time=STRING, who=STRING))
+    settings = Text(TextFormat("json_schema", "x", schema))
+    async with asyncio.timeout(5):
+        assert (await play(text, text=settings)).text
+        assert (await play(text + " what is my name?")).text
 
 
 def test_sizes_without_end_are_given_up() -> None:
