@@ -25,7 +25,8 @@ _SIM: Final = """\
 ## The simulator
 
 `sim` answers inside the server, without key or network: `sim/standard`, `sim/echo`, `sim/reason`, `sim/slow`,
-`sim/refuse`, `sim/error`. Switch it off with `sim = false` under `[server]`.
+`sim/refuse`, `sim/error`. [The simulator](simulator.md) tells what each does. Switch it off with
+`sim = false` under `[server]`.
 """
 
 
