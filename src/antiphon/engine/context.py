@@ -54,7 +54,7 @@ async def build_context(request: CreateResponse, store: Store, sealer: Sealer, p
     """
     entries: list[Entry] = []
     if request.previous_response_id is not None:
-        entries = await _chain(request.previous_response_id, store, project)
+        entries = await _chain(request.previous_response_id, store, sealer, project)
     resolver = _Resolver(store, sealer, project)
     own: list[InputItem] = []
     for position, item in enumerate(request.input):
@@ -64,7 +64,7 @@ async def build_context(request: CreateResponse, store: Store, sealer: Sealer, p
     return Context(tuple(entries), tuple(own), _check_pairs(entries))
 
 
-async def _chain(response_id: str, store: Store, project: str) -> list[Entry]:
+async def _chain(response_id: str, store: Store, sealer: Sealer, project: str) -> list[Entry]:
     chain = await store.chain(project, response_id)
     if chain is None:
         raise InvalidRequest(
@@ -72,11 +72,13 @@ async def _chain(response_id: str, store: Store, project: str) -> list[Entry]:
             param="previous_response_id",
             code="previous_response_not_found",
         )
-    resolver = _Resolver(store, None, project)
+    resolver = _Resolver(store, sealer, project)
     entries: list[Entry] = []
     for stored in chain:
         resolver.remember(stored)
-        entries.extend(entries_of(stored))
+        # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
+        kept = entries_of(stored)
+        entries += [await resolver.entry(entry) if isinstance(entry, Reasoning) else entry for entry in kept]
     return entries
 
 
