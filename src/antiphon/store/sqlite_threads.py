@@ -1,0 +1,195 @@
+"""The threads that talk to SQLite: one that writes in groups, some that read.
+
+    asyncio      submit -> queue ------+                                      +-> futures, one wake-up per loop
+    writer       take all that queued -> BEGIN .. SAVEPOINT each .. COMMIT ---+
+    readers      take one -> run ---------------------------------------------+
+
+The writer does not linger: what queued while one group was committed is the next group. A piece of work that fails
+is undone alone; if the group itself fails, its pieces are tried one by one. A future that was cancelled before its
+work began is skipped; after that the work is done whole, whoever waits for it or not.
+"""
+
+# apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have: bound values are partly unknown.
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from .base import StoreUnavailable
+from .sqlite_connections import unavailable
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+
+MAX_QUEUED: Final = 10_000
+MAX_QUEUED_BYTES: Final = 256 * 1024 * 1024
+_MAX_GROUP: Final = 512
+
+# What a row can do wrong by itself: constraints and types, text that is no UTF-8, integers over 64 bits.
+_FAULTS: Final = (apsw.Error, ValueError, TypeError, OverflowError)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Work[Any]  # Any: the result goes back through `future`, whose type submit() fixes
+    size_bytes: int
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: object = None
+    error: StoreUnavailable | None = None
+
+
+class Lane:
+    """Threads that take work from one bounded queue. The connections are theirs, and they close them."""
+
+    def __init__(self, connections: Sequence[apsw.Connection], path: str, *, is_writing: bool) -> None:
+        self._path = path
+        self._queue: deque[_Job] = deque()
+        self._queued_bytes = 0
+        self._changed = threading.Condition()
+        self._is_closed = False
+        serve = self._write if is_writing else self._read
+        self._threads = [
+            threading.Thread(target=self._live, args=(serve, connection), name="antiphon-sqlite", daemon=True)
+            for connection in connections
+        ]
+        self._alive = len(self._threads)
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, work: Work[T], size_bytes: int = 0) -> T:
+        """Have the work done in the lane. Raises StoreUnavailable, and then it left nothing behind."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        job = _Job(work, size_bytes, loop, future)
+        with self._changed:
+            if self._is_closed or not self._alive:
+                raise StoreUnavailable(f"{self._path}: the store is closed")
+            if self._queue and (len(self._queue) >= MAX_QUEUED or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES):
+                raise StoreUnavailable(f"{self._path}: the disk does not keep up, {len(self._queue)} operations wait")
+            self._queue.append(job)
+            self._queued_bytes += size_bytes
+            self._changed.notify()
+        return await future
+
+    def close(self) -> None:
+        """Finish what is queued and end the threads. Blocks; idempotent."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _take(self, most: int) -> list[_Job]:
+        """Up to `most` jobs, waiting for the first; none when the lane is closed and empty."""
+        with self._changed:
+            while not self._queue and not self._is_closed:
+                self._changed.wait()
+            taken = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+            self._queued_bytes -= sum(job.size_bytes for job in taken)
+            return taken
+
+    def _live(self, serve: Callable[[apsw.Connection], None], connection: apsw.Connection) -> None:
+        try:
+            serve(connection)
+        finally:
+            connection.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        """The last thread out fails what nobody will serve, so that a bug here hangs no one."""
+        with self._changed:
+            self._alive -= 1
+            left = [] if self._alive else list(self._queue)
+            if not self._alive:
+                self._queue.clear()
+        for job in left:
+            job.error = StoreUnavailable(f"{self._path}: the store is closed")
+        _deliver(left)
+
+    def _read(self, connection: apsw.Connection) -> None:
+        while jobs := self._take(1):
+            try:
+                self._attempt(jobs[0], connection)
+            finally:
+                _deliver(jobs)
+
+    def _write(self, connection: apsw.Connection) -> None:
+        while jobs := self._take(_MAX_GROUP):
+            live = [job for job in jobs if not job.future.cancelled()]
+            try:
+                self._commit(live, connection)
+            finally:
+                _deliver(live)
+
+    def _commit(self, jobs: list[_Job], connection: apsw.Connection) -> None:
+        """One transaction for all; each alone if that fails, so that one bad row or a full disk costs only its own."""
+        try:
+            self._transact(jobs, connection)
+        except apsw.Error as error:
+            if len(jobs) == 1:
+                jobs[0].error = unavailable(error, self._path)
+                return
+            if isinstance(error, apsw.BusyError):  # each alone would wait as long again
+                for job in jobs:
+                    job.error = unavailable(error, self._path)
+                return
+            for job in jobs:
+                self._commit([job], connection)
+
+    def _transact(self, jobs: list[_Job], connection: apsw.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for job in jobs:
+                job.error = None
+                connection.execute("SAVEPOINT job")
+                self._attempt(job, connection)
+                if not connection.in_transaction:  # SQLite undid it all: disk full, I/O error, no memory
+                    raise apsw.FullError(str(job.error))
+                if job.error is not None:
+                    connection.execute("ROLLBACK TO job")
+                connection.execute("RELEASE job")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _attempt(self, job: _Job, connection: apsw.Connection) -> None:
+        try:
+            job.result = job.work(connection)
+        except _FAULTS as error:
+            job.error = unavailable(error, self._path)
+
+
+def _deliver(jobs: Sequence[_Job]) -> None:
+    """Wake each event loop once for all of its futures."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, done in by_loop.items():
+        if not loop.is_closed():
+            _wake(loop, done)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
+    try:
+        loop.call_soon_threadsafe(_resolve, jobs)
+    except RuntimeError:  # the loop closed meanwhile: nobody waits any more
+        return
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

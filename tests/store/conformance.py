@@ -1,0 +1,193 @@
+"""What any store must do. A suite for one engine subclasses `StoreConformance` and gives it a fixture `store`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from antiphon.protocol.ids import new_id
+from antiphon.store.base import KeyRow, Store, StoredResponse, StoreUnavailable, UsageRow
+
+FAR = 4_000_000_000
+PAST = 1_000
+
+
+def response(previous: str | None = None, **changes: Any) -> StoredResponse:
+    """A small stored response of project `proj_a`."""
+    row = StoredResponse(
+        id=new_id("resp"),
+        project="proj_a",
+        previous_response_id=previous,
+        status="completed",
+        model="sim/talk",
+        created_at=1_700_000_000,
+        expires_at=None,
+        body=b'{"output":[]}',
+        input=b"[]",
+        turns=b"[]",
+    )
+    return replace(row, **changes)
+
+
+def usage(row: StoredResponse) -> UsageRow:
+    """The ledger line of a response."""
+    return UsageRow(row.id, row.project, "key_1", row.model, "sim/talk", row.created_at, row.status, 1, 2, 3, 4, 5)
+
+
+async def saved(store: Store, previous: str | None = None, **changes: Any) -> StoredResponse:
+    """A response that the store has acknowledged."""
+    row = response(previous, **changes)
+    await store.save(row, usage(row))
+    return row
+
+
+def key(name: str = "a", **changes: Any) -> KeyRow:
+    """A key of the project called `name`."""
+    return replace(KeyRow(new_id("key"), new_id("proj"), name, new_id("hash"), "sk-***abcd", 1), **changes)
+
+
+class StoreConformance:
+    """The meaning of the port."""
+
+    async def test_what_was_saved_is_loaded_as_it_was(self, store: Store) -> None:
+        row = await saved(
+            store, body='{"t":"\u00e4\U0001f600\0"}'.encode(), model="m\u00f6del\U0001f600", expires_at=FAR
+        )
+        assert await store.load("proj_a", row.id) == row
+
+    async def test_a_body_of_20_megabytes_comes_back_whole(self, store: Store) -> None:
+        row = await saved(store, body=bytes(range(256)) * 80_000)
+        assert await store.load("proj_a", row.id) == row
+
+    async def test_another_project_sees_deletes_and_continues_nothing(self, store: Store) -> None:
+        row = await saved(store)
+        assert await store.load("proj_b", row.id) is None
+        assert await store.chain("proj_b", row.id) is None
+        assert not await store.delete("proj_b", row.id)
+        child = await saved(store, row.id, project="proj_b")
+        assert await store.chain("proj_b", child.id) is None
+        assert await store.load("proj_a", row.id) == row
+
+    async def test_an_unknown_id_is_absent_everywhere(self, store: Store) -> None:
+        assert await store.load("proj_a", "resp_none") is None
+        assert await store.chain("proj_a", "resp_none") is None
+        assert not await store.delete("proj_a", "resp_none")
+
+    async def test_branches_of_a_chain_share_only_their_trunk(self, store: Store) -> None:
+        root = await saved(store)
+        left, right = await saved(store, root.id), await saved(store, root.id)
+        leaf = await saved(store, left.id)
+        assert await store.chain("proj_a", leaf.id) == [root, left, leaf]
+        assert await store.chain("proj_a", right.id) == [root, right]
+
+    async def test_a_chain_of_a_thousand_links_is_whole_and_in_order(self, store: Store) -> None:
+        chain = [response()]
+        while len(chain) < 1_000:
+            chain.append(response(chain[-1].id))
+        await asyncio.gather(*(store.save(row, usage(row)) for row in chain))
+        assert await store.chain("proj_a", chain[-1].id) == chain
+
+    async def test_deleting_a_link_leaves_no_chain_through_it(self, store: Store) -> None:
+        root = await saved(store)
+        middle = await saved(store, root.id)
+        leaf = await saved(store, middle.id)
+        assert await store.delete("proj_a", middle.id)
+        assert not await store.delete("proj_a", middle.id)
+        assert await store.load("proj_a", middle.id) is None
+        assert await store.chain("proj_a", leaf.id) is None
+        assert await store.chain("proj_a", root.id) == [root]
+        assert await store.load("proj_a", leaf.id) == leaf
+
+    async def test_what_has_expired_is_absent_before_it_is_purged(self, store: Store) -> None:
+        old = await saved(store, expires_at=PAST)
+        child = await saved(store, old.id)
+        assert await store.load("proj_a", old.id) is None
+        assert await store.chain("proj_a", child.id) is None
+
+    async def test_purge_removes_only_what_expired_and_no_more_than_asked(self, store: Store) -> None:
+        for _ in range(5):
+            await saved(store, expires_at=PAST)
+        kept = [await saved(store, expires_at=FAR), await saved(store)]
+        assert [await store.purge(PAST + 1, 3) for _ in range(3)] == [3, 2, 0]
+        assert [await store.load("proj_a", row.id) for row in kept] == kept
+
+    async def test_hundreds_of_saves_at_once_are_all_there(self, store: Store) -> None:
+        rows = [response() for _ in range(400)]
+        await asyncio.gather(*(store.save(row, usage(row)) for row in rows))
+        assert await asyncio.gather(*(store.load("proj_a", row.id) for row in rows)) == rows
+
+    async def test_a_row_that_cannot_be_stored_fails_alone(self, store: Store) -> None:
+        first = await saved(store)
+        good = [response() for _ in range(20)]
+        results = await asyncio.gather(
+            *(store.save(row, usage(row)) for row in (*good[:10], replace(first, body=b"other"), *good[10:])),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results].count(StoreUnavailable) == 1
+        assert isinstance(results[10], StoreUnavailable)
+        assert await store.load("proj_a", first.id) == first
+        assert await asyncio.gather(*(store.load("proj_a", row.id) for row in good)) == good
+
+    async def test_text_that_is_no_unicode_is_refused_and_leaves_the_store_alive(self, store: Store) -> None:
+        with pytest.raises(StoreUnavailable):
+            await saved(store, model="\ud800")
+        row = await saved(store)
+        assert await store.load("proj_a", row.id) == row
+
+    async def test_cancelled_saves_are_whole_or_absent_and_stop_nothing(self, store: Store) -> None:
+        rows = [response() for _ in range(50)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(store.save(row, usage(row))) for row in rows]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+        after = await saved(store)
+        assert await store.load("proj_a", after.id) == after
+        for row in rows[1::2]:
+            assert await store.load("proj_a", row.id) == row
+        for row in rows[::2]:
+            assert await store.load("proj_a", row.id) in (None, row)
+
+    async def test_a_ledger_line_may_come_alone_and_twice(self, store: Store) -> None:
+        row = response()
+        await store.save(None, usage(row))
+        await store.save(None, usage(row))
+        assert await store.load("proj_a", row.id) is None
+
+    async def test_a_key_is_found_by_its_hash_and_revoked_once(self, store: Store) -> None:
+        row = key()
+        await store.add_key(row)
+        assert await store.find_key(row.hash) == row
+        assert await store.find_key("other") is None
+        assert await store.revoke_key(row.id, 9)
+        assert not await store.revoke_key(row.id, 10)
+        assert not await store.revoke_key("key_none", 10)
+        assert await store.find_key(row.hash) == replace(row, revoked_at=9)
+
+    async def test_keys_of_one_project_name_share_one_project(self, store: Store) -> None:
+        first, second = key("same"), key("same", created_at=2)
+        await asyncio.gather(store.add_key(first), store.add_key(second))
+        project = await store.project_id("same")
+        assert project in (first.project, second.project)
+        assert await store.project_id("other") is None
+        assert await store.list_keys() == [replace(first, project=project), replace(second, project=project)]
+
+    async def test_a_closed_store_says_so(self, store: Store) -> None:
+        await store.ping()
+        await store.close()
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.load("proj_a", "resp_1")
+        with pytest.raises(StoreUnavailable):
+            await saved(store)
+
+    async def test_closing_writes_what_is_queued(self, store: Store) -> None:
+        rows = [response() for _ in range(100)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(store.save(row, usage(row))) for row in rows]
+            await asyncio.sleep(0)
+            await store.close()
+        assert all(task.exception() is None for task in tasks)
