@@ -51,7 +51,7 @@ class Keys:
 
     def __init__(self, store: Store, secret: Secret, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._secret = secret
+        self._subkeys = secret.key_hashing
         self._clock = clock
         self._known: dict[bytes, tuple[float, Principal]] = {}
 
@@ -69,14 +69,27 @@ class Keys:
             raise ConfigError(
                 f"ANTIPHON_BOOTSTRAP_KEY must be {_LEAST_BOOTSTRAP} to {_MAX_KEY_CHARACTERS} ASCII characters"
             )
-        known = await self._store.find_key(self._hash(key).hex())
+        known = await self._find(key)
         return known if known is not None else await self._add("default", key)
 
     async def _add(self, project_name: str, key: str) -> KeyRow:
         project = await self._store.project_id(project_name) or new_id("proj")
-        row = KeyRow(new_id("key"), project, project_name, self._hash(key).hex(), hint_of(key), int(time.time()))
+        row = KeyRow(
+            new_id("key"), project, project_name, _hash(self._subkeys[0], key).hex(), hint_of(key), int(time.time())
+        )
         await self._store.add_key(row)
-        return row
+        # Another process may have made the project, or this very bootstrap key, first: what is stored counts.
+        stored = await self._store.find_key(row.hash)
+        assert stored is not None, "the store acknowledged the key"
+        return stored
+
+    async def _find(self, key: str) -> KeyRow | None:
+        """The row of a key, hashed under the current secret or an earlier one: a rotation locks nobody out."""
+        for subkey in self._subkeys:
+            row = await self._store.find_key(_hash(subkey, key).hex())
+            if row is not None:
+                return row
+        return None
 
     async def list(self) -> list[KeyRow]:
         """Every key, oldest first; hashes and hints only."""
@@ -92,12 +105,12 @@ class Keys:
         Raises Unauthenticated, with the key masked.
         """
         key = _sent_key(headers)
-        digest = self._hash(key)
+        digest = _hash(self._subkeys[0], key)
         now = self._clock()
         cached = self._known.get(digest)
         if cached is not None and now - cached[0] < CACHE_S:
             return cached[1]
-        row = await self._store.find_key(digest.hex())
+        row = await self._find(key)
         if row is None or row.revoked_at is not None:
             self._known.pop(digest, None)
             raise Unauthenticated(
@@ -109,8 +122,9 @@ class Keys:
         self._known[digest] = (now, principal)
         return principal
 
-    def _hash(self, key: str) -> bytes:
-        return hmac.digest(self._secret.key_hashing, key.encode(), sha256)
+
+def _hash(subkey: bytes, key: str) -> bytes:
+    return hmac.digest(subkey, key.encode(), sha256)
 
 
 def _is_plain(key: str) -> bool:

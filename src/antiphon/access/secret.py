@@ -1,7 +1,8 @@
 """The installation's secret: 32 random bytes from which the keys for hashing and sealing are derived.
 
 It lives in `DATA/secret` (mode 0600), made at the first start; `ANTIPHON_SECRET` overrides it so that replicas share
-one. `ANTIPHON_SECRET_OLD` (comma-separated) names earlier ones, whose sealed content stays readable. Never logged.
+one. `ANTIPHON_SECRET_OLD` (comma-separated) names earlier ones, under which keys and sealed content stay valid. Never
+logged.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ _LEAST_CHARACTERS: Final = 32
 class Secret:
     """Derived keys, 32 bytes each. `sealing` is the ring: the first seals, all unseal."""
 
-    key_hashing: bytes = field(repr=False)
+    key_hashing: tuple[bytes, ...] = field(repr=False)
     sealing: tuple[bytes, ...] = field(repr=False)
 
     @classmethod
     def of(cls, current: bytes, old: tuple[bytes, ...] = ()) -> Secret:
-        return cls(_derive(current, b"key-hashing"), tuple(_derive(root, b"sealing") for root in (current, *old)))
+        roots = (current, *old)
+        return cls(
+            tuple(_derive(root, b"key-hashing") for root in roots), tuple(_derive(root, b"sealing") for root in roots)
+        )
 
 
 def _derive(root: bytes, purpose: bytes) -> bytes:

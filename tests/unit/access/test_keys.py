@@ -1,0 +1,127 @@
+"""Who is let in, for how long, and what a refusal shows."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.access.keys import CACHE_S, Keys
+from antiphon.access.secret import Secret, load_secret
+from antiphon.protocol.errors import ConfigError, Unauthenticated
+from antiphon.store.sqlite import SqliteStore
+
+SECRET = Secret.of(b"s" * 32)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "a.db")
+    yield opened
+    await opened.close()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def test_a_new_key_opens_its_project_by_either_header(store: SqliteStore) -> None:
+    keys = Keys(store, SECRET)
+    made = await keys.create("a")
+    assert made.key.startswith("sk-antiphon-")
+    assert made.key not in repr(made) + repr(await keys.list())
+    for headers in (bearer(made.key), {"authorization": f"bEARER  {made.key}"}, {"x-api-key": made.key}):
+        principal = await keys.authenticate(headers)
+        assert (principal.project, principal.key_id) == (made.row.project, made.row.id)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Basic abcdefghijklmnopqrstuvwxyz"},
+        {"authorization": "Bearer " + "k" * 513},
+        {"authorization": "Bearer sk-" + "\u00e9" * 15},
+        {"authorization": "Bearer two words"},
+        {"x-api-key": ""},
+        {"x-api-key": "sk-unknown-abcdefghijklmnop"},
+    ],
+)
+async def test_anything_else_is_refused(store: SqliteStore, headers: dict[str, str]) -> None:
+    with pytest.raises(Unauthenticated):
+        await Keys(store, SECRET).authenticate(headers)
+
+
+async def test_a_refusal_shows_the_key_only_as_its_hint(store: SqliteStore) -> None:
+    with pytest.raises(Unauthenticated, match=r"Incorrect API key provided: sk-proj\*\*\*wxyz") as refused:
+        await Keys(store, SECRET).authenticate(bearer("sk-proj-verysecretvalue-wxyz"))
+    assert "verysecret" not in refused.value.message
+
+
+async def test_a_revoked_key_is_refused_once_the_cache_has_run_out(store: SqliteStore) -> None:
+    now = [100.0]
+    keys = Keys(store, SECRET, clock=lambda: now[0])
+    made = await keys.create("a")
+    await keys.authenticate(bearer(made.key))
+    assert await keys.revoke(made.row.id)
+    assert not await keys.revoke(made.row.id)
+    now[0] += CACHE_S
+    with pytest.raises(Unauthenticated):
+        await keys.authenticate(bearer(made.key))
+
+
+async def test_a_bootstrap_key_may_come_again_and_stays_revoked(store: SqliteStore) -> None:
+    keys = Keys(store, SECRET)
+    row = await keys.bootstrap("x" * 16)
+    assert await keys.bootstrap("x" * 16) == row
+    await keys.authenticate(bearer("x" * 16))
+    await keys.revoke(row.id)
+    await keys.bootstrap("x" * 16)
+    with pytest.raises(Unauthenticated):
+        await Keys(store, SECRET).authenticate(bearer("x" * 16))
+
+
+@pytest.mark.parametrize("key", ["", "x" * 15, "x" * 513, "with a space in it", "\u00e9" * 20])
+async def test_a_bootstrap_key_that_no_header_can_carry_is_refused(store: SqliteStore, key: str) -> None:
+    with pytest.raises(ConfigError, match="ANTIPHON_BOOTSTRAP_KEY"):
+        await Keys(store, SECRET).bootstrap(key)
+
+
+async def test_a_rotated_secret_locks_nobody_out(store: SqliteStore) -> None:
+    made = await Keys(store, SECRET).create("a")
+    rotated = Keys(store, Secret.of(b"t" * 32, (b"s" * 32,)))
+    assert (await rotated.authenticate(bearer(made.key))).key_id == made.row.id
+    with pytest.raises(Unauthenticated):
+        await Keys(store, Secret.of(b"t" * 32)).authenticate(bearer(made.key))
+
+
+def test_processes_that_start_together_make_one_secret(tmp_path: Path) -> None:
+    made: list[Secret] = []
+    threads = [threading.Thread(target=lambda: made.append(load_secret(tmp_path, {}))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert made == [load_secret(tmp_path, {})] * 8
+    assert [file.name for file in tmp_path.iterdir()] == ["secret"]
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_a_damaged_secret_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("abcd\n")
+    with pytest.raises(ConfigError, match="secret"):
+        load_secret(tmp_path, {})
+    assert (tmp_path / "secret").read_text() == "abcd\n"
+
+
+def test_the_environment_wins_and_may_name_earlier_secrets(tmp_path: Path) -> None:
+    environ = {"ANTIPHON_SECRET": "n" * 32, "ANTIPHON_SECRET_OLD": "o" * 32}
+    assert load_secret(tmp_path, environ) == Secret.of(b"n" * 32, (b"o" * 32,))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="at least 32"):
+        load_secret(tmp_path, {"ANTIPHON_SECRET": "short"})
