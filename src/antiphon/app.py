@@ -21,6 +21,7 @@ from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
 from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import ConfigError
+from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
 from antiphon.providers.catalog import load_vendors
 from antiphon.providers.chat_completions import ChatCompletions
@@ -50,6 +51,7 @@ def dialects() -> dict[DialectName, Dialect]:
     return {
         "responses": Responses(),
         "chat_completions": ChatCompletions(),
+        "anthropic": Anthropic(),
         "sim": Simulator(),
     }
 

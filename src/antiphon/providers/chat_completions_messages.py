@@ -35,7 +35,7 @@ from antiphon.protocol.items import (
     ToolSearchOutput,
 )
 
-from . import chat_completions_foreign as foreign
+from . import foreign_items as foreign
 from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
 from .chat_completions_assistant import (
     AssistantTurn,

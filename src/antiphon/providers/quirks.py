@@ -170,6 +170,13 @@ class ResponsesQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AnthropicQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deviations of an anthropic vendor."""
 
+    version: str = ""
+    """The `anthropic-version` this vendor wants; "" chooses by request and model."""
+    max_tokens: int = 0
+    """`max_tokens` when the client says none; 0 takes what the model's family allows."""
+    caches: bool = True
+    """Whether `cache_control` may stand at the top of the body (automatic caching)."""
+
 
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them; a vendor uses the section of its dialect."""

@@ -1,4 +1,4 @@
-"""Items that Chat Completions has no words for, told as text: what a built-in tool did in an earlier turn.
+"""Items that a wire has no words for, told as text: what a built-in tool did in an earlier turn.
 
 A model that goes on with another's conversation should know that something was searched or run; it must never see an
 item type it would imitate. Types nobody knows are refused, since nobody can say what leaving them out would mean.

@@ -1,0 +1,102 @@
+"""The `anthropic` dialect: `POST {base_url}/v1/messages`, always streamed.
+
+Encoding is three parts: the conversation (`..._messages`), tools and their choice (`..._tools`), the settings
+(`..._settings`), each asked of what the model can do (`..._models`). Decoding is `..._decode`.
+Source: Anthropic Messages API, versions 2026-10-21 and 2023-06-01; reference of provider wires, §1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol.errors import UpstreamFault
+
+from . import faults
+from .anthropic_blocks import Block, text_block, without_old_cache_controls
+from .anthropic_decode import AnthropicDecoder
+from .anthropic_messages import Conversation
+from .anthropic_models import abilities
+from .anthropic_settings import NEW_VERSION, wire_settings
+from .anthropic_tools import WireTools, declared_by_history, wire_tools
+from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .tool_names import lower_tools
+
+MAX_CACHE_CONTROLS: Final = 4
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Anthropic:
+    """Implements `Dialect`."""
+
+    name: DialectName = "anthropic"
+
+    def encode(self, turn: Turn, target: Target) -> HttpRequest:
+        """See `Dialect.encode`. Equal turns give equal bytes."""
+        quirks = target.vendor.quirks.anthropic
+        able = abilities(target.model)
+        lowered = lower_tools(turn.request.tools, turn.context)
+        conversation = Conversation(turn, target, able)
+        settings = wire_settings(turn.request, able, quirks, replays_thinking=conversation.replays_thinking)
+        thinking = settings.fields.get("thinking")
+        budgeted = isinstance(thinking, dict) and "budget_tokens" in thinking
+        tools = wire_tools(turn.request, lowered, can_force=able.has_forced_choice and not budgeted)
+        for sentence in (settings.instruction, tools.instruction):
+            if sentence:
+                conversation.system.append(text_block(sentence))
+        body: Block = {"model": target.model}
+        if conversation.system:
+            body["system"] = conversation.system
+        body["messages"] = conversation.messages
+        body |= _tool_fields(tools, conversation) | settings.fields
+        automatic = 1 if "cache_control" in settings.fields else 0
+        contents = [conversation.system, *(message.content for message in conversation.messages)]
+        without_old_cache_controls(contents, MAX_CACHE_CONTROLS - automatic)
+        return HttpRequest(
+            "POST",
+            _url(target.vendor, "/messages"),
+            _headers(target.vendor, settings.version, settings.betas),
+            _encode(body),
+            dropped=(*tools.dropped, *settings.dropped),
+            removed=tuple(conversation.removed),
+            tool_names=lowered.names,
+        )
+
+    def decoder(self, target: Target, request: HttpRequest) -> Decoder:
+        """See `Dialect.decoder`."""
+        del target
+        return AnthropicDecoder(request.tool_names)
+
+    def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        """See `Dialect.fault`."""
+        return faults.classify(status, headers, body)
+
+    def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
+        """See `Dialect.models_request`."""
+        return HttpRequest("GET", _url(target_vendor, "/models"), _headers(target_vendor, NEW_VERSION, ()), b"")
+
+
+def _tool_fields(tools: WireTools, conversation: Conversation) -> Block:
+    """A history with calls needs tools declared, also when this turn has none (lessons, 48)."""
+    fields: Block = {}
+    if tools.tools:
+        fields["tools"] = tools.tools
+        if tools.choice is not None:
+            fields["tool_choice"] = tools.choice
+    elif conversation.called:
+        fields["tools"] = declared_by_history(conversation.called)
+        fields["tool_choice"] = {"type": "none"}
+    return fields
+
+
+def _url(vendor: Vendor, path: str) -> str:
+    """`base_url` is written with and without its `/v1`, both are common."""
+    return vendor.base_url.removesuffix("/v1") + "/v1" + path
+
+
+def _headers(vendor: Vendor, version: str, betas: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    own = (("anthropic-version", version), *((("anthropic-beta", ",".join(betas)),) if betas else ()))
+    said = dict(call_headers(vendor))
+    return tuple((dict(own) | said).items())

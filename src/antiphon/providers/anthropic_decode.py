@@ -1,0 +1,455 @@
+"""The answer of a Messages call to deltas.
+
+    message_start         usage so far, the model's name
+    content_block_start   text, thinking, redacted_thinking, tool_use open; anything else is kept as it is
+    content_block_delta   text, thinking, signature (no event of its own), input_json, citations
+    content_block_stop    the block is whole; citations are shown over the text they belong to
+    message_delta         why the model stopped; usage, cumulative: assigned, never added (pitfall 77)
+    message_stop          the end. Without a stop_reason before it, or before the bytes end, the answer was cut
+    error                 any time after 200
+
+Consecutive text blocks are one message, consecutive thinking blocks one reasoning item. A plain JSON body, which some
+proxies answer to a streamed call, is read as if it had been streamed.
+Source: Anthropic "Streaming messages"; reference of provider wires, §1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, Literal
+
+import msgspec
+
+from antiphon.protocol import deltas as de
+from antiphon.protocol.errors import TruncatedStream, UpstreamFault
+from antiphon.protocol.sse import SseDecoder
+
+from . import faults
+from .anthropic_blocks import redacted_block, text_block, thinking_block, tool_use_block
+from .base import ToolName
+from .tool_names import custom_input, lift, search_call
+
+Raw = msgspec.Raw
+Run = Literal["none", "text", "thinking"]
+
+_INCOMPLETE: Final = ("max_tokens", "model_context_window_exceeded")
+_REMOVED: Final = {
+    "model_binding_mismatch": "model_mismatch",
+    "prefix_binding_mismatch": "prefix_mismatch",
+    "organization_binding_mismatch": "organization_mismatch",
+    "end_user_binding_mismatch": "end_user_mismatch",
+}
+
+
+class _Details(msgspec.Struct, frozen=True):
+    thinking_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Transformation(msgspec.Struct, frozen=True):
+    type: str = ""
+    reason: str = ""
+
+
+class _Message(msgspec.Struct, frozen=True):
+    id: str = ""
+    model: str = ""
+    usage: _Usage | None = None
+    content: tuple[Raw, ...] = ()
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+    input_transformations: tuple[_Transformation, ...] | None = None
+
+
+class _StopDetails(msgspec.Struct, frozen=True):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """The fields of any block as it opens; a citation's and a result's stay in the raw block."""
+
+    type: str
+    text: str = ""
+    thinking: str = ""
+    signature: str | None = None
+    data: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    citation: Raw = Raw(b"null")
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    type: str | None = None
+    message: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str = ""
+    index: int = 0
+    message: Raw = Raw(b"{}")
+    content_block: Raw = Raw(b'{"type":""}')
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+    input_transformations: tuple[_Transformation, ...] | None = None
+
+
+_decode_event: Final = msgspec.json.Decoder(_Event).decode
+_decode_message: Final = msgspec.json.Decoder(_Message).decode
+_decode_start: Final = msgspec.json.Decoder(_Start).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Block:
+    """One content block under construction."""
+
+    def __init__(self, start: _Start, raw: Raw, key: int, tool: ToolName | None) -> None:
+        self.type = start.type
+        self.id = start.id
+        self.name = start.name
+        self.raw = raw
+        self.key = key
+        self.tool = tool
+        self.part = 0
+        self.offset = 0
+        self.pieces: list[str] = []
+        self.signature = start.signature or ""
+        self.data = start.data
+        self.citations: list[Raw] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+class AnthropicDecoder:
+    """Implements `Decoder`."""
+
+    def __init__(self, tool_names: Sequence[ToolName]) -> None:
+        self._names = tool_names
+        self._sse = SseDecoder()
+        self._plain: list[bytes] | None = None
+        self._is_fresh = True
+        self._is_over = False
+        self._blocks: dict[int, _Block] = {}
+        self._kept: list[Raw] = []
+        self._is_essential = False
+        self._run: Run = "none"
+        self._key = -1
+        self._run_blocks: list[Raw] = []
+        self._run_parts = 0
+        self._run_length = 0
+        self._usage = _Usage()
+        self._stop_reason: str | None = None
+        self._stop_details: _StopDetails | None = None
+
+    def feed(self, chunk: bytes) -> list[de.Delta]:
+        """See `Decoder.feed`."""
+        if self._is_over:
+            return []
+        if self._is_fresh and chunk.strip():
+            self._is_fresh = False
+            if chunk.lstrip()[:1] == b"{":
+                self._plain = []
+        if self._plain is not None:
+            self._plain.append(chunk)
+            return []
+        out: list[de.Delta] = []
+        for event in self._sse.feed(chunk):
+            if not self._is_over and event.data not in (b"", b"[DONE]"):
+                self._apply(event.data, out)
+        return out
+
+    def close(self) -> list[de.Delta]:
+        """See `Decoder.close`."""
+        out: list[de.Delta] = []
+        if self._plain is not None:
+            self._whole(b"".join(self._plain), out)
+        else:
+            for event in self._sse.close():
+                if not self._is_over and event.data != b"[DONE]":
+                    self._apply(event.data, out)
+        if not self._is_over:
+            if self._stop_reason is None:
+                raise TruncatedStream("the stream ended without a stop_reason")
+            self._finish(out)
+        return out
+
+    def _apply(self, data: bytes, out: list[de.Delta]) -> None:
+        try:
+            event = _decode_event(data)
+        except msgspec.MsgspecError as error:
+            raise UpstreamFault("transport", "The model provider sent an event that cannot be read.") from error
+        handler = self._HANDLERS.get(event.type)
+        if handler is not None:  # pings and events of a later version are nothing to us
+            handler(self, event, out)
+
+    # -- events
+
+    def _on_message_start(self, event: _Event, out: list[de.Delta]) -> None:
+        message = _decode_message(event.message)
+        out.append(de.Started(message.model, message.id))
+        self._count(message.usage, out)
+        self._transformed(message.input_transformations, out)
+
+    def _on_block_start(self, event: _Event, out: list[de.Delta]) -> None:
+        self._open(event.index, event.content_block, out)
+
+    def _open(self, index: int, raw: Raw, out: list[de.Delta]) -> _Block:
+        start = _decode_start(raw)
+        self._enter({"text": "text", "thinking": "thinking", "redacted_thinking": "thinking"}.get(start.type), out)
+        tool = lift(self._names, start.name) if start.type == "tool_use" else None
+        block = self._blocks[index] = _Block(start, raw, self._key, tool)
+        match start.type:
+            case "text":
+                block.offset = self._run_length
+                self._text(block, start.text, out)
+            case "thinking" | "redacted_thinking":
+                block.part = self._run_parts
+                self._run_parts += 1
+                out.append(de.Thinking(block.key))
+                self._think(block, start.thinking, out)
+            case "tool_use":
+                self._start_call(block, out)
+            case _:
+                self._is_essential = True
+        return block
+
+    def _enter(self, run: str | None, out: list[de.Delta]) -> None:
+        """A block of this kind begins: it goes on with the item before it, or ends it and has a key of its own."""
+        if run is not None and run == self._run:
+            return
+        self._leave(out)
+        self._key += 1
+        self._run = "text" if run == "text" else "thinking" if run == "thinking" else "none"
+        self._run_blocks, self._run_parts, self._run_length = [], 0, 0
+
+    def _leave(self, out: list[de.Delta]) -> None:
+        if self._run == "thinking":
+            if self._run_blocks:
+                out.append(de.Carried(self._key, Raw(_encode(self._run_blocks))))
+            out.append(de.Ended(self._key))
+        elif self._run == "text" and self._run_length:
+            out.append(de.Ended(self._key))
+        self._run = "none"
+
+    def _on_block_delta(self, event: _Event, out: list[de.Delta]) -> None:
+        block, delta = self._blocks.get(event.index), event.delta
+        if block is None or delta is None:
+            return
+        match delta.type:
+            case "text_delta":
+                self._text(block, delta.text, out)
+            case "thinking_delta":
+                self._think(block, delta.thinking, out)
+            case "signature_delta":
+                block.signature += delta.signature
+            case "input_json_delta":
+                self._arguments(block, delta.partial_json, out)
+            case "citations_delta":
+                block.citations.append(delta.citation)
+            case _:
+                self._is_essential = True
+
+    def _text(self, block: _Block, text: str, out: list[de.Delta]) -> None:
+        if text:
+            block.pieces.append(text)
+            self._run_length += len(text)
+            out.append(de.Text(block.key, text))
+
+    def _think(self, block: _Block, text: str, out: list[de.Delta]) -> None:
+        if text:
+            block.pieces.append(text)
+            out.append(de.Summary(block.key, text, block.part))
+
+    def _start_call(self, block: _Block, out: list[de.Delta]) -> None:
+        tool = block.tool
+        if tool is not None and not tool.is_search:
+            out.append(de.CallStarted(block.key, tool.name, block.id, tool.kind, tool.namespace))
+
+    def _arguments(self, block: _Block, text: str, out: list[de.Delta]) -> None:
+        if not text:
+            return
+        block.pieces.append(text)
+        if block.tool is not None and not block.tool.wrapped and not block.tool.is_search:
+            out.append(de.CallArguments(block.key, text))
+
+    def _on_block_stop(self, event: _Event, out: list[de.Delta]) -> None:
+        block = self._blocks.pop(event.index, None)
+        if block is not None:
+            self._close(block, out)
+
+    def _close(self, block: _Block, out: list[de.Delta]) -> None:
+        match block.type:
+            case "text":
+                self._close_text(block, out)
+            case "thinking":
+                if block.signature:  # unsigned thinking cannot be replayed (pitfall 59)
+                    self._keep_thinking(thinking_block(block.text, block.signature))
+            case "redacted_thinking":
+                self._keep_thinking(redacted_block(block.data))
+            case "tool_use":
+                self._close_call(block, out)
+            case _:
+                self._kept.append(_with_input(block))
+
+    def _keep_thinking(self, block: Raw) -> None:
+        self._kept.append(block)
+        self._run_blocks.append(block)
+
+    def _close_text(self, block: _Block, out: list[de.Delta]) -> None:
+        if not block.text.strip():
+            return  # an empty text block is a 400 when it comes back
+        self._kept.append(text_block(block.text, block.citations))
+        self._is_essential = self._is_essential or bool(block.citations)
+        end = block.offset + len(block.text)
+        for citation in block.citations:
+            annotation = _annotation(citation, block.offset, end)
+            if annotation is not None:
+                out.append(de.Cited(block.key, annotation))
+
+    def _close_call(self, block: _Block, out: list[de.Delta]) -> None:
+        tool = block.tool
+        assert tool is not None, "a tool_use block opens with its tool"
+        arguments = block.text or "{}"
+        self._kept.append(tool_use_block(block.id, block.name, arguments))
+        if tool.is_search:
+            out.append(search_call(block.key, block.id, arguments))
+            return
+        if tool.wrapped:
+            out.append(de.CallArguments(block.key, custom_input(arguments)))
+        out.append(de.Ended(block.key))
+
+    def _on_message_delta(self, event: _Event, out: list[de.Delta]) -> None:
+        if event.delta is not None and event.delta.stop_reason:
+            self._stop_reason = event.delta.stop_reason
+            self._stop_details = event.delta.stop_details
+        self._count(event.usage, out)
+        self._transformed(event.input_transformations, out)
+
+    def _on_message_stop(self, event: _Event, out: list[de.Delta]) -> None:
+        del event
+        if self._stop_reason is not None:
+            self._finish(out)
+
+    def _on_error(self, event: _Event, out: list[de.Delta]) -> None:
+        error = event.error or _Error()
+        self._is_over = True
+        out.append(de.Failed(faults.classify_event(None, error.type, error.message)))
+
+    # -- the end
+
+    def _finish(self, out: list[de.Delta]) -> None:
+        self._is_over = True
+        for index in sorted(self._blocks):
+            self._close(self._blocks[index], out)
+        self._blocks = {}
+        self._leave(out)
+        if self._stop_reason == "refusal":
+            details = self._stop_details or _StopDetails()
+            text = details.explanation or details.category or "The model declined to answer."
+            out.append(de.Refusal(self._key + 1, text))
+        if self._kept:
+            out.append(de.Kept(Raw(_encode(self._kept)), self._is_essential))
+        if self._stop_reason == "pause_turn":
+            out.append(de.Paused())
+        elif self._stop_reason == "refusal":
+            out.append(de.Finished("content_filter"))
+        else:
+            out.append(de.Finished("max_output_tokens" if self._stop_reason in _INCOMPLETE else None))
+
+    def _count(self, usage: _Usage | None, out: list[de.Delta]) -> None:
+        """Assign what is said over what was: the counts are cumulative, and some vendors say them only at the end."""
+        if usage is None:
+            return
+        said = {name: value for name in _Usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
+        now = self._usage = msgspec.structs.replace(self._usage, **said)
+        cached, written = now.cache_read_input_tokens or 0, now.cache_creation_input_tokens or 0
+        details = now.output_tokens_details or _Details()
+        counts = de.Usage(
+            (now.input_tokens or 0) + cached + written,
+            cached,
+            written,
+            now.output_tokens or 0,
+            details.thinking_tokens or 0,
+        )
+        out.append(de.Used(counts))
+
+    def _transformed(self, rows: tuple[_Transformation, ...] | None, out: list[de.Delta]) -> None:
+        out.extend(de.Removed(_REMOVED.get(row.reason, row.reason or "unreadable")) for row in rows or ())
+
+    def _whole(self, body: bytes, out: list[de.Delta]) -> None:
+        """A plain JSON body: the same blocks, each at once."""
+        try:
+            probe = _decode_event(body)
+            if probe.type == "error" or probe.error is not None:
+                self._on_error(probe, out)
+                return
+            message = _decode_message(body)
+        except msgspec.MsgspecError as error:
+            raise UpstreamFault("transport", "The model provider's answer cannot be read.") from error
+        out.append(de.Started(message.model, message.id))
+        for index, raw in enumerate(message.content):
+            block = self._open(index, raw, out)
+            if block.type == "tool_use":
+                self._arguments(block, bytes(_decode_start(raw).input).decode(), out)
+            self._close(self._blocks.pop(index), out)
+        self._count(message.usage, out)
+        self._stop_reason, self._stop_details = message.stop_reason, message.stop_details
+
+    _HANDLERS: ClassVar[dict[str, Callable[[AnthropicDecoder, _Event, list[de.Delta]], None]]] = {
+        "message_start": _on_message_start,
+        "content_block_start": _on_block_start,
+        "content_block_delta": _on_block_delta,
+        "content_block_stop": _on_block_stop,
+        "message_delta": _on_message_delta,
+        "message_stop": _on_message_stop,
+        "error": _on_error,
+    }
+
+
+def _with_input(block: _Block) -> Raw:
+    """A block nobody here reads, with the input that was streamed to it."""
+    if not block.pieces:
+        return block.raw
+    return Raw(_encode(_decode_fields(block.raw) | {"input": Raw(block.text.encode())}))
+
+
+class _Citation(msgspec.Struct, frozen=True):
+    type: str = ""
+    url: str | None = None
+    source: str | None = None
+    title: str | None = None
+
+
+def _annotation(citation: Raw, start: int, end: int) -> Raw | None:
+    """A `url_citation` over the whole block: the wire gives no offsets of its own. None where there is no URL."""
+    try:
+        said = msgspec.json.decode(citation, type=_Citation)
+    except msgspec.MsgspecError:
+        return None
+    url = said.url or (said.source if said.source and said.source.startswith("http") else None)
+    if url is None:
+        return None
+    row = {"type": "url_citation", "url": url, "title": said.title or url, "start_index": start, "end_index": end}
+    return Raw(_encode(row))
