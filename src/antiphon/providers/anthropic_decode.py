@@ -24,6 +24,7 @@ from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
 from antiphon.protocol.sse import SseDecoder
 
+from . import anthropic_wire as wire
 from . import faults
 from .anthropic_blocks import redacted_block, text_block, thinking_block, tool_use_block
 from .base import ToolName
@@ -41,81 +42,6 @@ _REMOVED: Final = {
 }
 
 
-class _Details(msgspec.Struct, frozen=True):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, frozen=True):
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
-    output_tokens_details: _Details | None = None
-
-
-class _Transformation(msgspec.Struct, frozen=True):
-    type: str = ""
-    reason: str = ""
-
-
-class _Message(msgspec.Struct, frozen=True):
-    id: str = ""
-    model: str = ""
-    usage: _Usage | None = None
-    content: tuple[Raw, ...] = ()
-    stop_reason: str | None = None
-    stop_details: _StopDetails | None = None
-    input_transformations: tuple[_Transformation, ...] | None = None
-
-
-class _StopDetails(msgspec.Struct, frozen=True):
-    category: str | None = None
-    explanation: str | None = None
-
-
-class _Start(msgspec.Struct, frozen=True):
-    """The fields of any block as it opens; a citation's and a result's stay in the raw block."""
-
-    type: str
-    text: str = ""
-    thinking: str = ""
-    signature: str | None = None
-    data: str = ""
-    id: str = ""
-    name: str = ""
-    input: Raw = Raw(b"{}")
-
-
-class _Delta(msgspec.Struct, frozen=True):
-    type: str = ""
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
-    partial_json: str = ""
-    citation: Raw = Raw(b"null")
-    stop_reason: str | None = None
-    stop_details: _StopDetails | None = None
-
-
-class _Error(msgspec.Struct, frozen=True):
-    type: str | None = None
-    message: str = ""
-
-
-class _Event(msgspec.Struct, frozen=True):
-    type: str = ""
-    index: int = 0
-    message: Raw = Raw(b"{}")
-    content_block: Raw = Raw(b'{"type":""}')
-    delta: _Delta | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
-    input_transformations: tuple[_Transformation, ...] | None = None
-
-
-_decode_event: Final = msgspec.json.Decoder(_Event).decode
-_decode_message: Final = msgspec.json.Decoder(_Message).decode
-_decode_start: Final = msgspec.json.Decoder(_Start).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -123,7 +49,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class _Block:
     """One content block under construction."""
 
-    def __init__(self, start: _Start, raw: Raw, key: int, tool: ToolName | None) -> None:
+    def __init__(self, start: wire.Start, raw: Raw, key: int, tool: ToolName | None) -> None:
         self.type = start.type
         self.id = start.id
         self.name = start.name
@@ -159,9 +85,9 @@ class AnthropicDecoder:
         self._run_blocks: list[Raw] = []
         self._run_parts = 0
         self._run_length = 0
-        self._usage = _Usage()
+        self._usage = wire.Usage()
         self._stop_reason: str | None = None
-        self._stop_details: _StopDetails | None = None
+        self._stop_details: wire.StopDetails | None = None
 
     def feed(self, chunk: bytes) -> list[de.Delta]:
         """See `Decoder.feed`."""
@@ -197,7 +123,7 @@ class AnthropicDecoder:
 
     def _apply(self, data: bytes, out: list[de.Delta]) -> None:
         try:
-            event = _decode_event(data)
+            event = wire.decode_event(data)
         except msgspec.MsgspecError as error:
             raise UpstreamFault("transport", "The model provider sent an event that cannot be read.") from error
         handler = self._HANDLERS.get(event.type)
@@ -206,17 +132,17 @@ class AnthropicDecoder:
 
     # -- events
 
-    def _on_message_start(self, event: _Event, out: list[de.Delta]) -> None:
-        message = _decode_message(event.message)
+    def _on_message_start(self, event: wire.Event, out: list[de.Delta]) -> None:
+        message = wire.decode_message(event.message)
         out.append(de.Started(message.model, message.id))
         self._count(message.usage, out)
         self._transformed(message.input_transformations, out)
 
-    def _on_block_start(self, event: _Event, out: list[de.Delta]) -> None:
+    def _on_block_start(self, event: wire.Event, out: list[de.Delta]) -> None:
         self._open(event.index, event.content_block, out)
 
     def _open(self, index: int, raw: Raw, out: list[de.Delta]) -> _Block:
-        start = _decode_start(raw)
+        start = wire.decode_start(raw)
         self._enter({"text": "text", "thinking": "thinking", "redacted_thinking": "thinking"}.get(start.type), out)
         tool = lift(self._names, start.name) if start.type == "tool_use" else None
         block = self._blocks[index] = _Block(start, raw, self._key, tool)
@@ -253,7 +179,7 @@ class AnthropicDecoder:
             out.append(de.Ended(self._key))
         self._run = "none"
 
-    def _on_block_delta(self, event: _Event, out: list[de.Delta]) -> None:
+    def _on_block_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
         block, delta = self._blocks.get(event.index), event.delta
         if block is None or delta is None:
             return
@@ -294,7 +220,7 @@ class AnthropicDecoder:
         if block.tool is not None and not block.tool.wrapped and not block.tool.is_search:
             out.append(de.CallArguments(block.key, text))
 
-    def _on_block_stop(self, event: _Event, out: list[de.Delta]) -> None:
+    def _on_block_stop(self, event: wire.Event, out: list[de.Delta]) -> None:
         block = self._blocks.pop(event.index, None)
         if block is not None:
             self._close(block, out)
@@ -340,20 +266,20 @@ class AnthropicDecoder:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
         out.append(de.Ended(block.key))
 
-    def _on_message_delta(self, event: _Event, out: list[de.Delta]) -> None:
+    def _on_message_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
         if event.delta is not None and event.delta.stop_reason:
             self._stop_reason = event.delta.stop_reason
             self._stop_details = event.delta.stop_details
         self._count(event.usage, out)
         self._transformed(event.input_transformations, out)
 
-    def _on_message_stop(self, event: _Event, out: list[de.Delta]) -> None:
+    def _on_message_stop(self, event: wire.Event, out: list[de.Delta]) -> None:
         del event
         if self._stop_reason is not None:
             self._finish(out)
 
-    def _on_error(self, event: _Event, out: list[de.Delta]) -> None:
-        error = event.error or _Error()
+    def _on_error(self, event: wire.Event, out: list[de.Delta]) -> None:
+        error = event.error or wire.Error()
         self._is_over = True
         out.append(de.Failed(faults.classify_event(None, error.type, error.message)))
 
@@ -366,7 +292,7 @@ class AnthropicDecoder:
         self._blocks = {}
         self._leave(out)
         if self._stop_reason == "refusal":
-            details = self._stop_details or _StopDetails()
+            details = self._stop_details or wire.StopDetails()
             text = details.explanation or details.category or "The model declined to answer."
             out.append(de.Refusal(self._key + 1, text))
         if self._kept:
@@ -378,14 +304,14 @@ class AnthropicDecoder:
         else:
             out.append(de.Finished("max_output_tokens" if self._stop_reason in _INCOMPLETE else None))
 
-    def _count(self, usage: _Usage | None, out: list[de.Delta]) -> None:
+    def _count(self, usage: wire.Usage | None, out: list[de.Delta]) -> None:
         """Assign what is said over what was: the counts are cumulative, and some vendors say them only at the end."""
         if usage is None:
             return
-        said = {name: value for name in _Usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
+        said = {name: value for name in wire.Usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
         now = self._usage = msgspec.structs.replace(self._usage, **said)
         cached, written = now.cache_read_input_tokens or 0, now.cache_creation_input_tokens or 0
-        details = now.output_tokens_details or _Details()
+        details = now.output_tokens_details or wire.Details()
         counts = de.Usage(
             (now.input_tokens or 0) + cached + written,
             cached,
@@ -395,29 +321,29 @@ class AnthropicDecoder:
         )
         out.append(de.Used(counts))
 
-    def _transformed(self, rows: tuple[_Transformation, ...] | None, out: list[de.Delta]) -> None:
+    def _transformed(self, rows: tuple[wire.Transformation, ...] | None, out: list[de.Delta]) -> None:
         out.extend(de.Removed(_REMOVED.get(row.reason, row.reason or "unreadable")) for row in rows or ())
 
     def _whole(self, body: bytes, out: list[de.Delta]) -> None:
         """A plain JSON body: the same blocks, each at once."""
         try:
-            probe = _decode_event(body)
+            probe = wire.decode_event(body)
             if probe.type == "error" or probe.error is not None:
                 self._on_error(probe, out)
                 return
-            message = _decode_message(body)
+            message = wire.decode_message(body)
         except msgspec.MsgspecError as error:
             raise UpstreamFault("transport", "The model provider's answer cannot be read.") from error
         out.append(de.Started(message.model, message.id))
         for index, raw in enumerate(message.content):
             block = self._open(index, raw, out)
             if block.type == "tool_use":
-                self._arguments(block, bytes(_decode_start(raw).input).decode(), out)
+                self._arguments(block, bytes(wire.decode_start(raw).input).decode(), out)
             self._close(self._blocks.pop(index), out)
         self._count(message.usage, out)
         self._stop_reason, self._stop_details = message.stop_reason, message.stop_details
 
-    _HANDLERS: ClassVar[dict[str, Callable[[AnthropicDecoder, _Event, list[de.Delta]], None]]] = {
+    _HANDLERS: ClassVar[dict[str, Callable[[AnthropicDecoder, wire.Event, list[de.Delta]], None]]] = {
         "message_start": _on_message_start,
         "content_block_start": _on_block_start,
         "content_block_delta": _on_block_delta,
@@ -435,17 +361,10 @@ def _with_input(block: _Block) -> Raw:
     return Raw(_encode(_decode_fields(block.raw) | {"input": Raw(block.text.encode())}))
 
 
-class _Citation(msgspec.Struct, frozen=True):
-    type: str = ""
-    url: str | None = None
-    source: str | None = None
-    title: str | None = None
-
-
 def _annotation(citation: Raw, start: int, end: int) -> Raw | None:
     """A `url_citation` over the whole block: the wire gives no offsets of its own. None where there is no URL."""
     try:
-        said = msgspec.json.decode(citation, type=_Citation)
+        said = msgspec.json.decode(citation, type=wire.Citation)
     except msgspec.MsgspecError:
         return None
     url = said.url or (said.source if said.source and said.source.startswith("http") else None)

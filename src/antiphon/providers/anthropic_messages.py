@@ -36,8 +36,7 @@ from . import anthropic_blocks as blocks
 from . import foreign_items as foreign
 from .anthropic_models import Abilities
 from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
-from .chat_completions_outputs import loaded_tools
-from .tool_names import LEGAL, TOOL_SEARCH, wire_name, wrapped_input
+from .tool_names import LEGAL, TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
 
 Raw = msgspec.Raw
 FAMILY: Final = "anthropic"

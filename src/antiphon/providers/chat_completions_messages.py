@@ -47,8 +47,8 @@ from .chat_completions_assistant import (
     assistant_message,
 )
 from .chat_completions_content import WirePart, content, drop_old_cache_controls, plain_text
-from .chat_completions_outputs import ToolOutput, loaded_tools, tool_output, wire_call_id
-from .tool_names import TOOL_SEARCH, wire_name, wrapped_input
+from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
+from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
 
 FAMILY: Final = "chat_completions"
 _BRIDGE: Final = "OK."

@@ -9,14 +9,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from antiphon.protocol.items import ContentPart
-from antiphon.protocol.tools import HostedTool, NamespaceTool, Tool
 
 from .chat_completions_content import TextPart, WirePart, wire_part
 from .quirks import ChatQuirks
-from .tool_names import wire_name
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -39,17 +35,6 @@ def tool_output(output: str | Sequence[ContentPart], path: str, quirks: ChatQuir
         return ToolOutput("\n".join(texts), [])
     frame = TextPart(text=f"Output of call {call_id}:")
     return ToolOutput("\n".join(texts) or "(see the next user message)", [frame, *media])
-
-
-def loaded_tools(tools: Sequence[Tool]) -> str:
-    """What a tool search found: the names under which the model can now call it."""
-    names: list[str] = []
-    for tool in tools:
-        if isinstance(tool, NamespaceTool):
-            names += [wire_name(inner.name, tool.name) for inner in tool.tools]
-        else:
-            names.append(tool.type if isinstance(tool, HostedTool) else wire_name(tool.name))
-    return msgspec.json.encode({"tools": names}).decode()
 
 
 def wire_call_id(call_id: str, length: int) -> str:

@@ -167,6 +167,17 @@ def referred(names: Iterable[ToolName], ref: ToolRef) -> tuple[ToolName, ...]:
     )
 
 
+def loaded_tools(tools: Sequence[Tool]) -> str:
+    """What a tool search found: the names under which the model can now call it."""
+    names: list[str] = []
+    for tool in tools:
+        if isinstance(tool, NamespaceTool):
+            names += [wire_name(inner.name, tool.name) for inner in tool.tools]
+        else:
+            names.append(tool.type if isinstance(tool, HostedTool) else wire_name(tool.name))
+    return msgspec.json.encode({"tools": names}).decode()
+
+
 def search_call(key: int, call_id: str, arguments: str) -> Native:
     """The `tool_search_call` item of a call to the function `tool_search`; `arguments` as the model wrote them."""
     try:

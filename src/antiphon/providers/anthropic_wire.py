@@ -1,0 +1,97 @@
+"""The events of a Messages stream as they stand on the wire: only the fields that are read.
+
+Unknown fields are ignored and unknown blocks stay raw: the wire grows monthly. Counts may be null.
+Source: Anthropic "Streaming messages", API version 2026-10-21.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+Raw = msgspec.Raw
+
+
+class Details(msgspec.Struct, frozen=True):
+    thinking_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: Details | None = None
+
+
+class Transformation(msgspec.Struct, frozen=True):
+    type: str = ""
+    reason: str = ""
+
+
+class Message(msgspec.Struct, frozen=True):
+    id: str = ""
+    model: str = ""
+    usage: Usage | None = None
+    content: tuple[Raw, ...] = ()
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+    input_transformations: tuple[Transformation, ...] | None = None
+
+
+class StopDetails(msgspec.Struct, frozen=True):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The fields of any block as it opens; a citation's and a result's stay in the raw block."""
+
+    type: str
+    text: str = ""
+    thinking: str = ""
+    signature: str | None = None
+    data: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+
+
+class Delta(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    citation: Raw = Raw(b"null")
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class Error(msgspec.Struct, frozen=True):
+    type: str | None = None
+    message: str = ""
+
+
+class Event(msgspec.Struct, frozen=True):
+    type: str = ""
+    index: int = 0
+    message: Raw = Raw(b"{}")
+    content_block: Raw = Raw(b'{"type":""}')
+    delta: Delta | None = None
+    usage: Usage | None = None
+    error: Error | None = None
+    input_transformations: tuple[Transformation, ...] | None = None
+
+
+class Citation(msgspec.Struct, frozen=True):
+    type: str = ""
+    url: str | None = None
+    source: str | None = None
+    title: str | None = None
+
+
+decode_event: Final = msgspec.json.Decoder(Event).decode
+decode_message: Final = msgspec.json.Decoder(Message).decode
+decode_start: Final = msgspec.json.Decoder(Start).decode
