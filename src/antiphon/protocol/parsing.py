@@ -104,20 +104,27 @@ def _request(wire: Wire, model: str) -> CreateResponse:
     _refuse_later(wire)
     if not _is_said(wire.input) and wire.previous_response_id is None:
         raise missing_parameter("input")
+    return msgspec.structs.replace(
+        _settings(wire, model),
+        input=tuple(InputItem(item, raw) for item, raw in rows),
+        tools=tools,
+        tools_raw=tuple(echo_tool(tool, row) for tool, row in zip(tools, wire.tools or (), strict=True)),
+        tool_choice=parsed_choice,
+        tool_choice_raw=choice,
+    )
+
+
+def _settings(wire: Wire, model: str) -> CreateResponse:
+    """Everything but input and tools; a null becomes the documented default."""
     options = wire.stream_options
     return CreateResponse(
         model=model,
-        input=tuple(InputItem(item, raw) for item, raw in rows),
         instructions=wire.instructions,
         previous_response_id=wire.previous_response_id,
         store=wire.store is not False,
         stream=wire.stream is True,
         include_obfuscation=options is None or options.include_obfuscation is not False,
         include=frozenset(wire.include or ()),
-        tools=tools,
-        tools_raw=tuple(echo_tool(tool, row) for tool, row in zip(tools, wire.tools or (), strict=True)),
-        tool_choice=parsed_choice,
-        tool_choice_raw=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         parallel_tool_calls_said=wire.parallel_tool_calls is not None,
         max_tool_calls=wire.max_tool_calls,
