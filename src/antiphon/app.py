@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -42,6 +43,7 @@ logger: Final = logging.getLogger("antiphon")
 SignalHandler = Callable[[int, FrameType | None], object]
 _DAY_S: Final = 86_400
 _PURGE_EVERY_S: Final = 600.0
+_CHORE_RETRY_S: Final = 60.0
 _PURGE_BATCH: Final = 1_000
 _SQLITE: Final = "sqlite:///"
 
@@ -120,8 +122,8 @@ class Application:
         self._edge = Edge(Keys(store, secret), router, store, endpoint)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
-            group.create_task(_purge(store), name="purge"),
-            group.create_task(_discover(router, transport, ports), name="discover"),
+            group.create_task(_chore("purge", partial(_purge, store))),
+            group.create_task(_chore("discover", partial(_discover, router, transport, ports))),
         ]
         _drain_on_signal(table)
         gc.collect()
@@ -139,17 +141,28 @@ def _simulator(settings: Settings) -> SimulatorUpstream | None:
 
 async def _purge(store: SqliteStore) -> None:
     """Remove expired responses, a bounded batch at a time."""
-    with suppress(asyncio.CancelledError):
-        while True:
-            purged = await store.purge(int(time.time()), _PURGE_BATCH)
-            await asyncio.sleep(0 if purged == _PURGE_BATCH else _PURGE_EVERY_S)
+    while True:
+        purged = await store.purge(int(time.time()), _PURGE_BATCH)
+        await asyncio.sleep(0 if purged == _PURGE_BATCH else _PURGE_EVERY_S)
 
 
 async def _discover(router: Router, transport: Transport, ports: Ports) -> None:
     """Learn which models the local engines and the vendors have."""
+    await probe_local(router, ports.dialects, transport.fetch)
+    await refresh_models(router, ports.dialects, transport.fetch)
+
+
+async def _chore(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Housekeeping beside the requests: what goes wrong there is logged, tried again later, and never stops serving."""
     with suppress(asyncio.CancelledError):
-        await probe_local(router, ports.dialects, transport.fetch)
-        await refresh_models(router, ports.dialects, transport.fetch)
+        while True:
+            try:
+                await work()
+            except Exception:
+                logger.exception("housekeeping failed", extra={"chore": name})
+            else:
+                return
+            await asyncio.sleep(_CHORE_RETRY_S)
 
 
 def _drain_on_signal(table: RunTable) -> None:
@@ -186,7 +199,7 @@ class Prepared:
 
 async def prepare(settings: Settings) -> Prepared:
     """Migrate the store, make the first project and key, and name the active vendors. Raises ConfigError."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds conversations
     vendors = load_vendors(settings, os.environ)
     Router(vendors, settings.models)
     store = await open_store(settings)

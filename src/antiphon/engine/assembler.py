@@ -135,6 +135,8 @@ class Assembler:
     def finish(self, completed_at: int) -> ev.Terminal:
         """The terminal event of a response whose last turn finished; not emitted: first it must be stored."""
         reason = self.finished.reason if self.finished is not None else None
+        if self.paused:  # continued as often as is allowed, and still not done
+            reason = "max_output_tokens"
         response = self._settled(completed_at)
         if reason is None:
             response.status = "completed"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from antiphon.protocol.errors import UpstreamFault
+from antiphon.protocol.errors import InvalidRequest, UpstreamFault
 from antiphon.providers.base import Dialect, HttpRequest, Target, Turn
 
 from .ports import Ports, Reply
@@ -42,10 +42,14 @@ async def open_upstream(
 
     Raises InvalidRequest when the turn cannot be encoded for any target, UpstreamFault when none answered.
     """
-    last: UpstreamFault | None = None
+    last: UpstreamFault | InvalidRequest | None = None
     for target in targets:
         dialect = ports.dialects[target.vendor.dialect]
-        request = dialect.encode(turn, target)
+        try:
+            request = dialect.encode(turn, target)
+        except InvalidRequest as refusal:
+            last = refusal  # what one provider cannot be asked, the next one perhaps can
+            continue
         on_attempt(target, request)
         try:
             reply = await _attempts(dialect, request, ports, stack)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Transport:
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpReply | SimulatedReply]:
         """Open the call; the block owns the connection. Entering raises UpstreamFault (transport, timeout)."""
         if request.url.startswith("sim:"):
-            return _LocalCall(self._simulator, request)
+            return _LocalCall(self._simulator, request, self._deadlines)
         assert self._session is not None, "Transport is used inside its own `async with`"
         return _Call(self._session, request, self._deadlines)
 
@@ -97,7 +98,7 @@ class _Call:
                     allow_redirects=False,
                 )
         except TimeoutError as error:
-            raise UpstreamFault("timeout", "The model provider did not answer in time.") from error
+            raise _no_answer() from error
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
             raise UpstreamFault("transport", "The model provider could not be reached.") from error
         return HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
@@ -123,70 +124,91 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         return
 
 
-class HttpReply:
-    """An HTTP answer whose body is still to be read."""
+class _Reply(ABC):
+    """An answer whose body is still to be read, under the deadlines: the same for HTTP and for the simulator."""
 
-    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
-        self._response = response
-        self._deadlines = deadlines
+    def __init__(self, status: int, headers: Mapping[str, str], deadlines: Deadlines, ends_at: float) -> None:
+        self.status = status
+        self.headers = headers
+        self._idle_s = deadlines.idle_s
         self._ends_at = ends_at
-        self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    @abstractmethod
+    async def _more(self) -> bytes:
+        """The next bytes, b"" at the end."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, in the pieces it came in; raises UpstreamFault (transport, timeout)."""
-        while chunk := await self._next(self._deadlines.idle_s):
+        while chunk := await self._next():
             yield chunk
 
     async def read(self, limit_bytes: int) -> bytes:
+        """The body's first `limit_bytes`."""
         pieces: list[bytes] = []
         size_bytes = 0
-        while size_bytes < limit_bytes and (chunk := await self._next(self._deadlines.idle_s)):
+        while size_bytes < limit_bytes and (chunk := await self._next()):
             pieces.append(chunk)
             size_bytes += len(chunk)
         return b"".join(pieces)[:limit_bytes]
 
-    async def _next(self, idle_s: float) -> bytes:
-        loop = asyncio.get_running_loop()
-        deadline = min(loop.time() + idle_s, self._ends_at)
+    async def _next(self) -> bytes:
+        deadline = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._response.content.readany()
+                return await self._more()
         except TimeoutError as error:
             raise UpstreamFault("timeout", "The model provider stopped sending in the middle of its answer.") from error
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise UpstreamFault("transport", "The connection to the model provider broke.") from error
 
 
-class SimulatedReply:
-    """The simulator's answer, in the same shape."""
+class HttpReply(_Reply):
+    """An HTTP answer."""
 
-    def __init__(self, reply: LocalReply) -> None:
-        self._chunks = reply.chunks
-        self.status = reply.status
-        self.headers: Mapping[str, str] = reply.headers
+    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        super().__init__(response.status, headers, deadlines, ends_at)
+        self._content = response.content
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._chunks
+    async def _more(self) -> bytes:
+        return await self._content.readany()
 
-    async def read(self, limit_bytes: int) -> bytes:
-        pieces = [chunk async for chunk in self._chunks]
-        return b"".join(pieces)[:limit_bytes]
+
+class SimulatedReply(_Reply):
+    """The simulator's answer."""
+
+    def __init__(self, reply: LocalReply, deadlines: Deadlines, ends_at: float) -> None:
+        super().__init__(reply.status, reply.headers, deadlines, ends_at)
+        self._body = aiter(reply.chunks)
+
+    async def _more(self) -> bytes:
+        return await anext(self._body, b"")
 
 
 class _LocalCall:
     """A call that the simulator answers."""
 
-    def __init__(self, simulator: SimulatorUpstream | None, request: HttpRequest) -> None:
+    def __init__(self, simulator: SimulatorUpstream | None, request: HttpRequest, deadlines: Deadlines) -> None:
         self._simulator = simulator
         self._request = request
+        self._deadlines = deadlines
 
     async def __aenter__(self) -> SimulatedReply:
         if self._simulator is None:
             raise UpstreamFault("not_found", "The simulator is switched off on this server.")
-        return SimulatedReply(await self._simulator.answer(self._request))
+        began_at = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._deadlines.first_byte_s):
+                reply = await self._simulator.answer(self._request)
+        except TimeoutError as error:
+            raise _no_answer() from error
+        return SimulatedReply(reply, self._deadlines, began_at + self._deadlines.total_s)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+def _no_answer() -> UpstreamFault:
+    return UpstreamFault("timeout", "The model provider did not answer in time.")

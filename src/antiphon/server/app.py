@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from antiphon.access.keys import Keys, Principal
-from antiphon.protocol.errors import ApiError, MethodNotAllowed, NotFound, ServerFault, envelope_of, wire_of
+from antiphon.protocol.errors import (
+    AntiphonError,
+    ApiError,
+    MethodNotAllowed,
+    NotFound,
+    ServerFault,
+    envelope_of,
+    wire_of,
+)
 from antiphon.routing.models import Router
 from antiphon.runs.run import Run
 from antiphon.store.base import Store, StoreUnavailable
@@ -24,6 +32,7 @@ from .responses import ResponsesEndpoint
 access_log: Final = logging.getLogger("antiphon.access")
 logger: Final = logging.getLogger("antiphon.server")
 _encode: Final = msgspec.json.Encoder().encode
+Failure = TypeVar("Failure", bound=AntiphonError)
 _RESPONSES: Final = "/v1/responses"
 _MODELS: Final = "/v1/models"
 
@@ -56,7 +65,7 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
     except* ApiError as group:
         await _refuse(exchange, trace, _first(group))
     except* StoreUnavailable as group:
-        logger.error("store unavailable", extra={"request_id": exchange.request_id, "reason": str(group)})
+        logger.error("store unavailable", extra={"request_id": exchange.request_id, "reason": str(_first(group))})
         await _refuse(
             exchange,
             trace,
@@ -70,8 +79,8 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
         _log(exchange, trace)
 
 
-def _first(group: BaseExceptionGroup[ApiError]) -> ApiError:
-    error: ApiError | BaseExceptionGroup[ApiError] = group
+def _first(group: BaseExceptionGroup[Failure]) -> Failure:
+    error: Failure | BaseExceptionGroup[Failure] = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
