@@ -20,13 +20,9 @@ from antiphon.protocol.items import (
     InputImage,
     InputText,
     InputVideo,
-    OutputText,
-    PlainText,
-    ReasoningText,
-    RefusalPart,
-    SummaryText,
 )
 
+from .history_items import plain_text
 from .media import file_data, split_data_url, text_of
 
 Raw = msgspec.Raw
@@ -102,24 +98,8 @@ def _block(part: ContentPart, path: str) -> Raw | None:
         case InputText():
             return _marked({"type": "text", "text": part.text}, part) if part.text.strip() else None
         case _:
-            text = text_of_part(part)
+            text = plain_text((part,))
             return text_block(text) if text.strip() else None
-
-
-def text_of_part(part: ContentPart) -> str:
-    """The text of a part; nothing for media."""
-    match part:
-        case InputText() | OutputText() | PlainText() | SummaryText() | ReasoningText():
-            return part.text
-        case RefusalPart():
-            return part.refusal
-        case _:
-            return ""
-
-
-def plain_text(parts: str | Sequence[ContentPart]) -> str:
-    """The text of content alone, its parts joined."""
-    return parts if isinstance(parts, str) else "".join(text_of_part(part) for part in parts)
 
 
 def _marked(block: Block, part: InputText | InputImage | InputFile) -> Raw:

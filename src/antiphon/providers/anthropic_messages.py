@@ -35,11 +35,12 @@ from antiphon.protocol.items import (
 from . import anthropic_blocks as blocks
 from . import foreign_items as foreign
 from .anthropic_models import Abilities
-from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
+from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
+from .history_items import is_readable, plain_text, removal
 from .tool_names import LEGAL, TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
 
 Raw = msgspec.Raw
-FAMILY: Final = "anthropic"
+FAMILY: Final[DialectName] = "anthropic"
 _ANCHOR: Final = blocks.text_block("Continue.")
 _NO_OUTPUT: Final = "[no output]"
 _decode_blocks: Final = msgspec.json.Decoder(list[Raw]).decode
@@ -72,7 +73,7 @@ class Conversation:
         self.replays_thinking = False
         self.called: list[str] = []
         self._able = able
-        self._scope = target.vendor.scope
+        self._target = target
         self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
         self._call_ids: dict[str, str] = {}
         self._awaited: list[str] = []
@@ -118,7 +119,7 @@ class Conversation:
 
     def _model_turn(self, turn: ModelTurn) -> None:
         record = turn.record
-        if record is not None and self._is_readable(record):
+        if record is not None and is_readable(record, FAMILY, self._target):
             self._call_ids |= record.call_ids
             self._begin_answer()
             for block in _decode_blocks(record.blocks):
@@ -128,13 +129,13 @@ class Conversation:
             if isinstance(item, Opaque):
                 self._tell(foreign.told(item))
             elif isinstance(item, Reasoning):
-                self._remove(item, record)
+                self.removed.append(removal(item, record, FAMILY))
             else:
                 self._assistant_item(item)
 
     def _replayed(self, entry: ReplayedReasoning) -> None:
-        if not self._is_readable(entry.record):
-            self._remove(entry.item, entry.record)
+        if not is_readable(entry.record, FAMILY, self._target):
+            self.removed.append(removal(entry.item, entry.record, FAMILY))
             return
         self._call_ids |= entry.record.call_ids
         self._begin_answer()
@@ -151,19 +152,12 @@ class Conversation:
             self.called.append(kind.name)
         self._answer.append(block)
 
-    def _is_readable(self, record: ReplayRecord) -> bool:
-        return record.family == FAMILY and record.scope == self._scope
-
-    def _remove(self, item: Reasoning, record: ReplayRecord | None) -> None:
-        is_ours = record is not None and record.family == FAMILY
-        self.removed.append((item.id or "", "organization_mismatch" if is_ours else "model_mismatch"))
-
     def _assistant_item(self, item: Item) -> None:
         match item:
             case Reasoning():
-                self._remove(item, None)
+                self.removed.append(removal(item, None, FAMILY))
             case Message():
-                text = blocks.plain_text(item.content)
+                text = plain_text(item.content)
                 if text.strip():
                     self._begin_answer()
                     self._answer.append(blocks.text_block(text))
@@ -216,7 +210,7 @@ class Conversation:
         else:
             content = self._result(item)
         if call_id not in self._awaited or call_id in self._results:
-            text = content if isinstance(content, str) else blocks.plain_text("")
+            text = content if isinstance(content, str) else plain_text("")
             self._said.append(blocks.text_block(f"[output of call {call_id or 'unknown'}: {text}]"))
             return
         self._results[call_id] = blocks.result_block(call_id, content, is_error=item.status == "incomplete")
@@ -229,7 +223,7 @@ class Conversation:
     def _directive(self, item: Message) -> None:
         """System and developer items: at the head part of `system`, later where they stand."""
         self._end_answer()
-        text = blocks.plain_text(item.content)
+        text = plain_text(item.content)
         if not text.strip():
             return
         if not self.messages and not self._said:

@@ -22,6 +22,7 @@ from antiphon.protocol.tools import AllowedChoice, CustomTool, FunctionTool, Nam
 
 from .anthropic_blocks import Block
 from .base import ToolName
+from .history_items import unsent_fields
 from .schemas import lower_schema
 from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, referred, wrapped_schema
 
@@ -48,7 +49,7 @@ def wire_tools(request: CreateResponse, lowered: LoweredTools, *, can_force: boo
     """Everything of a request that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
     choice = _choice(request, lowered)
     kept = [tool for tool in lowered.tools if choice.only is None or tool.tool_name in choice.only]
-    dropped = [*lowered.hosted_names, *(name for tool in kept for name in _unsent(tool))]
+    dropped = [*lowered.hosted_names, *(name for tool in kept for name in unsent_fields(tool))]
     if not kept:
         return WireTools([], None, "", dropped)
     value: Block | None = choice.value
@@ -128,17 +129,6 @@ def _schema(tool: FunctionTool) -> Raw:
 def declared_by_history(names: list[str]) -> list[Block]:
     """Bare declarations of tools that only the history calls: without any, such a history is a 400."""
     return [{"name": name, "input_schema": EMPTY_SCHEMA} for name in dict.fromkeys(names)]
-
-
-def _unsent(lowered: LoweredTool) -> list[str]:
-    tool, names = lowered.tool, list[str]()
-    if isinstance(tool, FunctionTool) and isinstance(tool.output_schema, Raw) and bytes(tool.output_schema) != b"null":
-        names.append("output_schema")
-    if tool.async_:
-        names.append("async")
-    if tool.allowed_callers:
-        names.append("allowed_callers")
-    return [f"tools.{lowered.tool_name.wire_name}.{name}" for name in names]
 
 
 def _refused(message: str) -> InvalidRequest:

@@ -21,13 +21,9 @@ from antiphon.protocol.items import (
     InputImage,
     InputText,
     InputVideo,
-    OutputText,
-    PlainText,
-    ReasoningText,
-    RefusalPart,
-    SummaryText,
 )
 
+from .history_items import plain_text
 from .media import file_data, is_data_url, text_of
 from .quirks import ChatQuirks
 
@@ -97,13 +93,6 @@ def content(parts: str | Sequence[ContentPart], path: str, quirks: ChatQuirks) -
     return told
 
 
-def plain_text(parts: str | Sequence[ContentPart]) -> str:
-    """The text of content alone, its parts joined."""
-    if isinstance(parts, str):
-        return parts
-    return "".join(text for part in parts if (text := _text(part)) is not None)
-
-
 def wire_part(part: ContentPart, path: str, quirks: ChatQuirks) -> WirePart:
     """One part. Raises InvalidRequest for what the target cannot take."""
     match part:
@@ -119,17 +108,7 @@ def wire_part(part: ContentPart, path: str, quirks: ChatQuirks) -> WirePart:
             _require("video", path, quirks)
             return VideoPart(video_url=VideoUrl(part.video_url))
         case _:
-            return TextPart(text=_text(part) or "")
-
-
-def _text(part: ContentPart) -> str | None:
-    match part:
-        case InputText() | OutputText() | PlainText() | SummaryText() | ReasoningText():
-            return part.text
-        case RefusalPart():
-            return part.refusal
-        case _:
-            return None
+            return TextPart(text=plain_text((part,)))
 
 
 def _image(part: InputImage, path: str, quirks: ChatQuirks) -> ImagePart:

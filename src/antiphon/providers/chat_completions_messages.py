@@ -36,7 +36,7 @@ from antiphon.protocol.items import (
 )
 
 from . import foreign_items as foreign
-from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
+from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
 from .chat_completions_assistant import (
     AssistantTurn,
     CalledCustom,
@@ -46,11 +46,12 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls, plain_text
+from .chat_completions_content import WirePart, content, drop_old_cache_controls
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
+from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
 
-FAMILY: Final = "chat_completions"
+FAMILY: Final[DialectName] = "chat_completions"
 _BRIDGE: Final = "OK."
 
 
@@ -77,7 +78,7 @@ class Conversation:
     def __init__(self, turn: Turn, target: Target) -> None:
         self.removed: list[tuple[str, str]] = []
         self._quirks = target.vendor.quirks.chat_completions
-        self._scope = target.vendor.scope
+        self._target = target
         self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
         self._messages: list[WireMessage] = []
         self._group = AssistantTurn()
@@ -117,7 +118,7 @@ class Conversation:
 
     def _model_turn(self, turn: ModelTurn) -> None:
         self._flush()
-        if turn.record is not None and self._is_readable(turn.record):
+        if turn.record is not None and is_readable(turn.record, FAMILY, self._target):
             self._settle()
             self._call_ids |= turn.record.call_ids
             self._messages.append(turn.record.blocks)
@@ -128,31 +129,23 @@ class Conversation:
             if isinstance(item, Opaque):
                 self._tell(foreign.told(item))
             elif isinstance(item, Reasoning):
-                self._remove(item, turn.record)
+                self.removed.append(removal(item, turn.record, FAMILY))
             else:
                 self._assistant_item(item)
         self._flush()
 
     def _replayed(self, entry: ReplayedReasoning) -> None:
-        if not self._is_readable(entry.record):
-            self._remove(entry.item, entry.record)
+        if not is_readable(entry.record, FAMILY, self._target):
+            self.removed.append(removal(entry.item, entry.record, FAMILY))
             return
         self._call_ids |= entry.record.call_ids
         self._group.reasoning.append(entry.record.blocks)
         self._continues = True
 
-    def _is_readable(self, record: ReplayRecord) -> bool:
-        return record.family == FAMILY and record.scope == self._scope
-
-    def _remove(self, item: Reasoning, record: ReplayRecord | None) -> None:
-        """Name reasoning that this account or this kind of model cannot read."""
-        is_ours = record is not None and record.family == FAMILY
-        self.removed.append((item.id or "", "organization_mismatch" if is_ours else "model_mismatch"))
-
     def _assistant_item(self, item: Item) -> None:
         match item:
             case Reasoning():
-                self._remove(item, None)
+                self.removed.append(removal(item, None, FAMILY))
             case Message():
                 self._assistant_message(item)
             case FunctionCall() | CustomToolCall():

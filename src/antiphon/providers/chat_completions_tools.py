@@ -23,6 +23,7 @@ from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.tools import AllowedChoice, CustomTool, FunctionTool, GrammarSpec, NamedChoice
 
 from .base import ToolName
+from .history_items import unsent_fields
 from .quirks import ChatQuirks
 from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, referred, wrapped_schema
 
@@ -165,17 +166,9 @@ def _format(tool: CustomTool) -> dict[str, object]:
 
 def _unsent(lowered: LoweredTool, quirks: ChatQuirks) -> list[str]:
     """Fields of a declaration that have no place on this wire."""
-    tool, names = lowered.tool, list[str]()
-    if isinstance(tool, FunctionTool):
-        if tool.strict and not quirks.has_strict_tools:
-            names.append("strict")
-        if isinstance(tool.output_schema, Raw) and tool.output_schema != _NO_SCHEMA:
-            names.append("output_schema")
-    if tool.async_:
-        names.append("async")
-    if tool.allowed_callers:
-        names.append("allowed_callers")
-    return [f"tools.{lowered.tool_name.wire_name}.{name}" for name in names]
+    tool = lowered.tool
+    is_lax = isinstance(tool, FunctionTool) and bool(tool.strict) and not quirks.has_strict_tools
+    return [*([f"tools.{lowered.tool_name.wire_name}.strict"] if is_lax else []), *unsent_fields(lowered)]
 
 
 def _refused(message: str) -> InvalidRequest:
