@@ -19,7 +19,7 @@ from .errors import InvalidRequest
 
 _AT: Final = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _WRONG: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$|$)", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `([^`]+)`")
 _ENUM: Final = re.compile(r"Invalid (?:enum )?value '?(.*?)'?(?= - at|$)", re.DOTALL)
 _LENGTH: Final = re.compile(r"Expected `(str|array|object)` of length (<=|>=) (\d+)")

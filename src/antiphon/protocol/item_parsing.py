@@ -99,7 +99,8 @@ def _type_of(kind: str) -> object:
 def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Item, msgspec.Raw]:
     if not kind:
         easy, kept = decode_tolerantly(bytes(raw), _easy)
-        return it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase), Raw(kept)
+        message = it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
+        return _checked(message, path), Raw(kept)
     if kind in _TOOLS_ITEMS:
         holder, kept = decode_tolerantly(bytes(raw), _tools_item)
         return _with_tools(kind, holder, path), Raw(kept)

@@ -65,7 +65,7 @@ def _first_fault(body: bytes) -> InvalidRequest | None:
     try:
         fields = _fields(body)
     except msgspec.ValidationError:
-        return wrong_type("", "object", "value")
+        return _not_an_object(body)
     except (msgspec.DecodeError, RecursionError) as error:
         return _not_json(error)
     if "model" not in fields or bytes(fields["model"]) == _NULL:
@@ -75,6 +75,15 @@ def _first_fault(body: bytes) -> InvalidRequest | None:
         if fault is not None and (name not in Wire.__struct_fields__ or name == "model"):
             return fault
     return next((fault for name in Wire.__struct_fields__ if (fault := _field_fault(name, fields))), None)
+
+
+def _not_an_object(body: bytes) -> InvalidRequest:
+    try:
+        document: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _not_json(error)
+    kinds: dict[type, str] = {list: "array", str: "str", bool: "bool", int: "int", float: "float"}
+    return wrong_type("", "object", kinds.get(type(document), "null"))
 
 
 def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:

@@ -15,6 +15,7 @@ Raw = msgspec.Raw
 Maybe = Raw | UnsetType
 MAX_INPUT_CHARACTERS: Final = 10_485_760
 MAX_METADATA: Final = 16
+MAX_INTEGER: Final = 2**53 - 1  # what every JSON reader keeps exactly
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Include = Literal[
@@ -81,8 +82,8 @@ class RequestWire(_Strict, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
-    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=16, le=MAX_INTEGER)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
     parallel_tool_calls: bool | None = None
     store: bool | None = None
     stream: bool | None = None
