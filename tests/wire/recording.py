@@ -68,7 +68,7 @@ class ContextFile(msgspec.Struct, forbid_unknown_fields=True):
 
     request: dict[str, Any]
     context: list[dict[str, Any]] = []
-    pending: list[ReplayRecord] = []
+    pending: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class Recording:
         file = msgspec.convert(document, ContextFile)
         request = parse_request(msgspec.json.encode(file.request))
         past = tuple(_entry(written) for written in file.context)
-        return Turn(request, past + tuple(entry.item for entry in request.input), tuple(file.pending))
+        pending = tuple(msgspec.convert(_raw_blocks(record), ReplayRecord) for record in file.pending)
+        return Turn(request, past + tuple(entry.item for entry in request.input), pending)
 
     @cached_property
     def http_request(self) -> HttpRequest:
