@@ -62,6 +62,7 @@ class _Block:
         self.signature = start.signature or ""
         self.data = start.data
         self.citations: list[Raw] = []
+        self.said: dict[str, Raw] = {}
 
     @property
     def text(self) -> str:
@@ -142,7 +143,7 @@ class AnthropicDecoder:
         self._open(event.index, event.content_block, out)
 
     def _open(self, index: int, raw: Raw, out: list[de.Delta]) -> _Block:
-        start = wire.decode_start(raw)
+        start = wire.read_start(raw)
         self._enter({"text": "text", "thinking": "thinking", "redacted_thinking": "thinking"}.get(start.type), out)
         tool = lift(self._names, start.name) if start.type == "tool_use" else None
         block = self._blocks[index] = _Block(start, raw, self._key, tool)
@@ -180,9 +181,10 @@ class AnthropicDecoder:
         self._run = "none"
 
     def _on_block_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
-        block, delta = self._blocks.get(event.index), event.delta
-        if block is None or delta is None:
+        block = self._blocks.get(event.index)
+        if block is None:
             return
+        delta = wire.read_delta(event.delta)
         match delta.type:
             case "text_delta":
                 self._text(block, delta.text, out)
@@ -194,6 +196,8 @@ class AnthropicDecoder:
                 self._arguments(block, delta.partial_json, out)
             case "citations_delta":
                 block.citations.append(delta.citation)
+            case "compaction_delta":
+                block.said |= _decode_fields(event.delta)
             case _:
                 self._is_essential = True
 
@@ -237,7 +241,7 @@ class AnthropicDecoder:
             case "tool_use":
                 self._close_call(block, out)
             case _:
-                self._kept.append(_with_input(block))
+                self._kept.append(_as_streamed(block))
 
     def _keep_thinking(self, block: Raw) -> None:
         self._kept.append(block)
@@ -264,12 +268,13 @@ class AnthropicDecoder:
             return
         if tool.wrapped:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
-        out.append(de.Ended(block.key))
+        # A limit can cut a call whose block is closed all the same: only whole arguments make a whole call.
+        out.append(de.Ended(block.key, "completed" if _is_object(arguments) else "incomplete"))
 
     def _on_message_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
-        if event.delta is not None and event.delta.stop_reason:
-            self._stop_reason = event.delta.stop_reason
-            self._stop_details = event.delta.stop_details
+        delta = wire.read_delta(event.delta)
+        if delta.stop_reason:
+            self._stop_reason, self._stop_details = delta.stop_reason, delta.stop_details
         self._count(event.usage, out)
         self._transformed(event.input_transformations, out)
 
@@ -322,7 +327,9 @@ class AnthropicDecoder:
         out.append(de.Used(counts))
 
     def _transformed(self, rows: tuple[wire.Transformation, ...] | None, out: list[de.Delta]) -> None:
-        out.extend(de.Removed(_REMOVED.get(row.reason, row.reason or "unreadable")) for row in rows or ())
+        """Only what was removed; a mismatch that was allowed was shown to the model all the same."""
+        dropped = (row.reason for row in rows or () if row.type == "thinking_dropped")
+        out.extend(de.Removed(_REMOVED.get(reason, reason or "unreadable")) for reason in dropped)
 
     def _whole(self, body: bytes, out: list[de.Delta]) -> None:
         """A plain JSON body: the same blocks, each at once."""
@@ -338,7 +345,7 @@ class AnthropicDecoder:
         for index, raw in enumerate(message.content):
             block = self._open(index, raw, out)
             if block.type == "tool_use":
-                self._arguments(block, bytes(wire.decode_start(raw).input).decode(), out)
+                self._arguments(block, bytes(wire.read_start(raw).input).decode(), out)
             self._close(self._blocks.pop(index), out)
         self._count(message.usage, out)
         self._stop_reason, self._stop_details = message.stop_reason, message.stop_details
@@ -354,11 +361,20 @@ class AnthropicDecoder:
     }
 
 
-def _with_input(block: _Block) -> Raw:
-    """A block nobody here reads, with the input that was streamed to it."""
-    if not block.pieces:
-        return block.raw
-    return Raw(_encode(_decode_fields(block.raw) | {"input": Raw(block.text.encode())}))
+def _is_object(arguments: str) -> bool:
+    try:
+        _decode_fields(arguments)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _as_streamed(block: _Block) -> Raw:
+    """A block nobody here reads, with what was streamed to it: an input, or a compaction's content."""
+    said = {name: value for name, value in block.said.items() if name != "type"}
+    if block.pieces:
+        said["input"] = Raw(block.text.encode())
+    return Raw(_encode(_decode_fields(block.raw) | said)) if said else block.raw
 
 
 def _annotation(citation: Raw, start: int, end: int) -> Raw | None:

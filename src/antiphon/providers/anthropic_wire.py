@@ -48,7 +48,7 @@ class StopDetails(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """The fields of any block as it opens; a citation's and a result's stay in the raw block."""
 
-    type: str
+    type: str = ""
     text: str = ""
     thinking: str = ""
     signature: str | None = None
@@ -69,6 +69,10 @@ class Delta(msgspec.Struct, frozen=True):
     stop_details: StopDetails | None = None
 
 
+class _Tag(msgspec.Struct, frozen=True):
+    type: str = ""
+
+
 class Error(msgspec.Struct, frozen=True):
     type: str | None = None
     message: str = ""
@@ -79,7 +83,7 @@ class Event(msgspec.Struct, frozen=True):
     index: int = 0
     message: Raw = Raw(b"{}")
     content_block: Raw = Raw(b'{"type":""}')
-    delta: Delta | None = None
+    delta: Raw = Raw(b"{}")
     usage: Usage | None = None
     error: Error | None = None
     input_transformations: tuple[Transformation, ...] | None = None
@@ -94,4 +98,22 @@ class Citation(msgspec.Struct, frozen=True):
 
 decode_event: Final = msgspec.json.Decoder(Event).decode
 decode_message: Final = msgspec.json.Decoder(Message).decode
-decode_start: Final = msgspec.json.Decoder(Start).decode
+_decode_start: Final = msgspec.json.Decoder(Start).decode
+_decode_delta: Final = msgspec.json.Decoder(Delta).decode
+_decode_tag: Final = msgspec.json.Decoder(_Tag).decode
+
+
+def read_start(block: Raw) -> Start:
+    """A block as it opens; of a type that uses our field names for other values only the type."""
+    try:
+        return _decode_start(block)
+    except msgspec.ValidationError:
+        return Start(_decode_tag(block).type)
+
+
+def read_delta(delta: Raw) -> Delta:
+    """A delta, read as leniently as the start of a block."""
+    try:
+        return _decode_delta(delta)
+    except msgspec.ValidationError:
+        return Delta(_decode_tag(delta).type)
