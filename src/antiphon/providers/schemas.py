@@ -19,9 +19,7 @@ _KEPT: Final = frozenset(
     {"type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "definitions"}
 )
 _KEPT_BESIDE: Final = frozenset({"title", "description", "default"})
-_DROPPED: Final = frozenset(
-    {"$schema", "$id", "$comment", "examples", "additionalProperties", "oneOf", "format", "minItems"}
-)
+_DROPPED: Final = frozenset({"$schema", "$id", "$comment", "examples", "additionalProperties", "oneOf"})
 _FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
@@ -51,11 +49,16 @@ def _lower(schema: Schema) -> Schema:
             lowered[key] = _inner(value)
         elif key in _KEPT or key in _KEPT_BESIDE or _is_enforced(key, value):
             lowered[key] = value
-        elif key not in _DROPPED or key in ("format", "minItems"):
+        elif key not in _DROPPED or isinstance(value, dict):  # a map's values are told, the map cannot be enforced
             told[key] = value
-    if schema.get("type") == "object" or "properties" in schema:
+    if _is_object(schema):
         lowered["additionalProperties"] = False
     return _described(lowered, told)
+
+
+def _is_object(schema: Schema) -> bool:
+    kind = schema.get("type")
+    return "properties" in schema or kind == "object" or (isinstance(kind, list) and "object" in kind)
 
 
 def _inner(schema: Json) -> Json:
