@@ -32,6 +32,7 @@ IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _NULL: Final = b"null"
 _encode: Final = msgspec.json.Encoder().encode
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_rows: Final = msgspec.json.Decoder(list[Raw]).decode
 
 
 def raw(block: Block) -> Raw:
@@ -102,6 +103,14 @@ def _block(part: ContentPart, path: str) -> Raw | None:
             return text_block(text) if text.strip() else None
 
 
+def text_alone(parts: str | Sequence[ContentPart], path: str) -> str:
+    """The text of content that may be nothing but text, such as a developer's. Raises InvalidRequest for media."""
+    for index, part in enumerate(() if isinstance(parts, str) else parts):
+        if isinstance(part, InputImage | InputFile | InputAudio | InputVideo):
+            raise _refused(f"{path}[{index}]", "system and developer messages can hold only text here")
+    return plain_text(parts)
+
+
 def _marked(block: Block, part: InputText | InputImage | InputFile) -> Raw:
     mark = part.prompt_cache_breakpoint
     if isinstance(mark, Raw) and bytes(mark) != _NULL:
@@ -153,8 +162,34 @@ def _no_files(path: str, instead: str) -> InvalidRequest:
 
 def without_old_cache_controls(blocks: Sequence[list[Raw]], most: int) -> None:
     """Keep the newest `most` cache controls of a body, in place: more than four are a 400 (pitfalls 38, 76)."""
-    marked = [(row, index) for row in blocks for index, block in enumerate(row) if b'"cache_control":' in bytes(block)]
-    for row, index in marked[: max(len(marked) - most, 0)]:
-        fields = _fields(row[index])
-        if fields.pop("cache_control", None) is not None:
-            row[index] = Raw(_encode(fields))
+    left = most
+    for row in reversed(blocks):
+        for index in reversed(range(len(row))):
+            marks = _marks(row[index])
+            if marks > left:
+                row[index] = _unmarked(row[index])
+            else:
+                left -= marks
+
+
+def _marks(block: Raw) -> int:
+    """How many cache controls a block bears, those inside a tool's result among them."""
+    if b'"cache_control":' not in bytes(block):
+        return 0
+    fields = _fields(block)
+    return ("cache_control" in fields) + sum(_marks(inner) for inner in _inner_blocks(fields))
+
+
+def _unmarked(block: Raw) -> Raw:
+    fields = _fields(block)
+    fields.pop("cache_control", None)
+    inner = _inner_blocks(fields)
+    if inner:
+        fields["content"] = Raw(_encode([_unmarked(part) for part in inner]))
+    return Raw(_encode(fields))
+
+
+def _inner_blocks(fields: dict[str, Raw]) -> list[Raw]:
+    content = fields.get("content")
+    is_result = bytes(fields["type"]) == b'"tool_result"'
+    return _rows(content) if is_result and content is not None and bytes(content)[:1] == b"[" else []

@@ -21,7 +21,8 @@ class Abilities(NamedTuple):
     """How to ask one model.
 
     `thinking` is how reasoning is asked for: by effort (adaptive), by a token budget, or not at all. `off` is how it
-    is switched off. `binds` models check that replayed thinking stands where it was made.
+    is switched off. `binds` models check that replayed thinking stands where it was made. `max_tokens` is the model's
+    own limit where it `is_known`, else a cautious one.
     """
 
     thinking: Literal["adaptive", "budget", "none"]
@@ -32,6 +33,7 @@ class Abilities(NamedTuple):
     has_xhigh: bool
     binds: bool
     max_tokens: int
+    is_known: bool = False
 
 
 _NEWEST: Final = Abilities("adaptive", "never", False, False, True, True, True, 64_000)
@@ -80,7 +82,8 @@ def _of(family: str, version: Version) -> Abilities:
         has_system_messages=since(_SYSTEM),
         has_xhigh=version >= (4, 7),
         binds=since(_BINDING),
-        max_tokens=_max_tokens(version),
+        max_tokens=_max_tokens(family, version),
+        is_known=True,
     )
 
 
@@ -96,9 +99,9 @@ def _off(family: str, version: Version) -> Off:
     return "between_tools" if family == "sonnet" and version >= (5, 5) else "disabled"
 
 
-def _max_tokens(version: Version) -> int:
+def _max_tokens(family: str, version: Version) -> int:
     if version >= (4, 6):
         return 128_000
-    if version >= (4, 5):
-        return 64_000
-    return 32_000 if version >= (4, 0) else 8_192
+    if version >= (3, 7):
+        return 32_000 if family == "opus" and version < (4, 5) else 64_000
+    return 8_192 if version >= (3, 5) else 4_096

@@ -21,6 +21,7 @@ OLD_VERSION: Final = "2023-06-01"
 BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
 _LEAST_BUDGET: Final = 1_024
 _BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 10_000, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+_DISABLED: Final = {"type": "disabled"}
 _JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
@@ -39,7 +40,7 @@ def wire_settings(
 ) -> WireSettings:
     """Everything that is neither conversation nor tools."""
     dropped: list[str] = []
-    fields: Block = {"max_tokens": request.max_output_tokens or quirks.max_tokens or able.max_tokens, "stream": True}
+    fields: Block = {"max_tokens": _max_tokens(request, able, quirks), "stream": True}
     output: Block = {}
     betas: list[str] = []
     thinking = _thinking(request, able, fields, output, dropped)
@@ -62,6 +63,14 @@ def wire_settings(
     _unsaid(request, dropped)
     instruction = _JSON_ONLY if request.text.format.type == "json_object" else ""
     return WireSettings(fields, quirks.version or version, tuple(betas), instruction, dropped)
+
+
+def _max_tokens(request: CreateResponse, able: Abilities, quirks: AnthropicQuirks) -> int:
+    """The wire demands a limit, and refuses one above the model's own."""
+    asked = request.max_output_tokens
+    if asked is None:
+        return quirks.max_tokens or able.max_tokens
+    return min(asked, able.max_tokens) if able.is_known else asked
 
 
 def _thinking(request: CreateResponse, able: Abilities, fields: Block, output: Block, dropped: list[str]) -> Block:
@@ -97,13 +106,14 @@ def _effort(effort: str, able: Abilities) -> str:
 
 
 def _budget(effort: str, fields: Block, dropped: list[str]) -> Block:
-    """A token budget below `max_tokens`; too small an answer leaves no room to think."""
+    """A token budget that leaves a quarter of `max_tokens` to the answer; a small limit leaves no room to think."""
     most = fields["max_tokens"]
     assert isinstance(most, int), "max_tokens is set first"
     if most <= _LEAST_BUDGET:
         dropped.append("reasoning.effort")
         return {}
-    return {"type": "enabled", "budget_tokens": min(_BUDGETS.get(effort, 10_000), most - 1)}
+    budget = max(_LEAST_BUDGET, min(_BUDGETS.get(effort, 10_000), most * 3 // 4))
+    return {"type": "enabled", "budget_tokens": budget}
 
 
 def _format(asked: TextFormat, output: Block) -> None:
@@ -116,12 +126,13 @@ def _sampling(request: CreateResponse, able: Abilities, fields: Block, dropped: 
     said = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
     if not said:
         return NEW_VERSION
-    thinks = isinstance(fields.get("thinking"), dict)
-    if not able.has_sampling or thinks:
+    if not able.has_sampling or fields.get("thinking", _DISABLED) != _DISABLED:
         dropped.extend(said)
         return NEW_VERSION
     name, value = next(iter(said.items()))
     dropped.extend(other for other in said if other != name)
+    if value > 1:
+        dropped.append(name)  # OpenAI's temperatures go to 2, and what is sent is not what was said
     fields[name] = min(value, 1.0)
     return OLD_VERSION
 
