@@ -210,10 +210,16 @@ class Conversation:
         else:
             content = self._result(item)
         if call_id not in self._awaited or call_id in self._results:
-            text = content if isinstance(content, str) else plain_text("")
-            self._said.append(blocks.text_block(f"[output of call {call_id or 'unknown'}: {text}]"))
+            self._orphan(call_id or "unknown", content)
             return
         self._results[call_id] = blocks.result_block(call_id, content, is_error=item.status == "incomplete")
+
+    def _orphan(self, call_id: str, content: str | list[Raw]) -> None:
+        """An output whose call is gone is told: a result without its call is a 400."""
+        told = f": {content}]" if isinstance(content, str) else " follows]"
+        self._said.append(blocks.text_block(f"[output of call {call_id}{told}"))
+        if not isinstance(content, str):
+            self._said += content
 
     def _result(self, item: FunctionCallOutput | CustomToolCallOutput) -> str | list[Raw]:
         if isinstance(item.output, str):
@@ -223,7 +229,7 @@ class Conversation:
     def _directive(self, item: Message) -> None:
         """System and developer items: at the head part of `system`, later where they stand."""
         self._end_answer()
-        text = plain_text(item.content)
+        text = blocks.text_alone(item.content, f"{self._path(item)}.content")
         if not text.strip():
             return
         if not self.messages and not self._said:
