@@ -74,8 +74,10 @@ class Anthropic:
         return faults.classify(status, headers, body)
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
-        """See `Dialect.models_request`."""
-        return HttpRequest("GET", _url(target_vendor, "/models"), _headers(target_vendor, NEW_VERSION, ()), b"")
+        """See `Dialect.models_request`. The list comes in pages of 20 unless more are asked for."""
+        return HttpRequest(
+            "GET", _url(target_vendor, "/models?limit=1000"), _headers(target_vendor, NEW_VERSION, ()), b""
+        )
 
 
 def _tool_fields(tools: WireTools, conversation: Conversation) -> Block:
