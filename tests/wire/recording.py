@@ -40,7 +40,7 @@ MODULES = {"sim": "simulator"}
 FINISH_MARKERS = {
     "chat_completions": rb'"finish_reason":\s*"',
     "responses": rb'"type":\s*"response\.(completed|incomplete|done)"',
-    "anthropic": rb'"type":\s*"message_stop"',
+    "anthropic": rb'"stop_reason":\s*"',
     "sim": rb'"type":"stop"[^\n]*\n',
 }
 """What must have been read before an answer may count as finished."""
