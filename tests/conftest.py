@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import settings
 from tests.harness.client import Client
 from tests.harness.process import ServerProcess
 from tests.upstream.server import Upstream
+
+# On a developer's machine every run looks at new examples; in CI the same ones, so that a red run says what changed.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

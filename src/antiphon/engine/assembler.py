@@ -63,6 +63,7 @@ class Assembler:
         self.paused = False
         self.finished: de.Finished | None = None
         self.failure: UpstreamFault | None = None
+        self._has_cut_item = False
         self._emit = emit
         self._seal = seal
         self._taken = set[str]() if taken_call_ids is None else taken_call_ids
@@ -135,7 +136,8 @@ class Assembler:
     def finish(self, completed_at: int) -> ev.Terminal:
         """The terminal event of a response whose last turn finished; not emitted: first it must be stored."""
         reason = self.finished.reason if self.finished is not None else None
-        if self.paused:  # continued as often as is allowed, and still not done
+        if self.paused or (reason is None and self._has_cut_item):
+            # Continued as often as is allowed and still not done; or an item that its provider calls incomplete.
             reason = "max_output_tokens"
         response = self._settled(completed_at)
         if reason is None:
@@ -269,7 +271,7 @@ class Assembler:
         else:
             self._close(delta.key, "completed")
             place = self._place(delta.type)
-            self._open[delta.key] = (place.output_index, OpenNative(place, delta.item))
+            self._open[delta.key] = (place.output_index, OpenNative(place, delta.type, delta.item))
         if delta.stage == "done":
             self._close(delta.key, "completed")
 
@@ -279,6 +281,8 @@ class Assembler:
             found[1].forward(delta.type, delta.event)
 
     def _on_ended(self, delta: de.Ended) -> None:
+        if delta.status == "incomplete" and delta.key in self._open:
+            self._has_cut_item = True
         self._close(delta.key, delta.status)
 
     def _on_used(self, delta: de.Used) -> None:

@@ -49,6 +49,14 @@ def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(_encode(value))
 
 
+def _rows(logprobs: msgspec.Raw | None) -> tuple[msgspec.Raw, ...]:
+    """The rows of a logprobs array; none of anything else an upstream may have put in its place."""
+    try:
+        return () if logprobs is None else _decode_list(logprobs)
+    except msgspec.ValidationError:
+        return ()
+
+
 class _Part:
     """A message part under construction."""
 
@@ -94,8 +102,9 @@ class OpenMessage:
         part.pieces.append(text)
         place = self._place
         delta = ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text)
-        if logprobs is not None:
-            part.logprobs.extend(_decode_list(logprobs))
+        rows = _rows(logprobs)
+        if logprobs is not None and rows:
+            part.logprobs.extend(rows)
             delta.logprobs = logprobs
         place.emit(delta)
 
@@ -138,11 +147,13 @@ class OpenReasoning:
         self._summary: list[SummaryText] = []
         self._pieces: list[str] = []
         self._part: int | None = None
+        self._content: list[ReasoningText] = []
         self._text: list[str] | None = None
         self.encrypted_content: str | None = None
         place.emit(ev.OutputItemAdded(place.output_index, raw(Reasoning(id=place.item_id))))
 
     def summary(self, text: str, part: int) -> None:
+        self._end_text()
         place = self._place
         if self._part != part:
             self._end_summary()
@@ -164,24 +175,32 @@ class OpenReasoning:
         self._summary.append(content)
 
     def thought(self, text: str) -> None:
+        self._end_summary()
         place = self._place
+        index = len(self._content)
         if self._text is None:
             self._text = []
-            part = raw(ReasoningText(""))
-            place.emit(ev.ContentPartAdded(place.item_id, place.output_index, 0, part))
+            place.emit(ev.ContentPartAdded(place.item_id, place.output_index, index, raw(ReasoningText(""))))
         self._text.append(text)
-        place.emit(ev.ReasoningTextDelta(place.item_id, place.output_index, 0, text))
+        place.emit(ev.ReasoningTextDelta(place.item_id, place.output_index, index, text))
+
+    def _end_text(self) -> None:
+        if self._text is None:
+            return
+        content = ReasoningText("".join(self._text))
+        self._text = None
+        where = (self._place.item_id, self._place.output_index, len(self._content))
+        self._place.emit(ev.ReasoningTextDone(*where, content.text))
+        self._place.emit(ev.ContentPartDone(*where, raw(content)))
+        self._content.append(content)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
         del status  # Open Responses knows no status on reasoning items
         self._end_summary()
+        self._end_text()
         item = Reasoning(tuple(self._summary), self._place.item_id)
-        if self._text is not None:
-            content = ReasoningText("".join(self._text))
-            where = (self._place.item_id, self._place.output_index, 0)
-            self._place.emit(ev.ReasoningTextDone(*where, content.text))
-            self._place.emit(ev.ContentPartDone(*where, raw(content)))
-            item = msgspec.structs.replace(item, content=(content,))
+        if self._content:
+            item = msgspec.structs.replace(item, content=tuple(self._content))
         if self.encrypted_content is not None:
             item = msgspec.structs.replace(item, encrypted_content=self.encrypted_content)
         return raw(item)
@@ -238,8 +257,9 @@ class OpenCall:
 class OpenNative:
     """An item only the provider understands: its JSON goes through, its id becomes ours."""
 
-    def __init__(self, place: Place, item: msgspec.Raw) -> None:
+    def __init__(self, place: Place, item_type: str, item: msgspec.Raw) -> None:
         self._place = place
+        self._event_prefix = f"response.{item_type}"
         self._latest = self._renamed(item)
         place.emit(ev.OutputItemAdded(place.output_index, self._latest))
 
@@ -248,6 +268,9 @@ class OpenNative:
         return raw({"type": fields.get("type"), "id": self._place.item_id} | _without_id(fields))
 
     def forward(self, event_type: str, event: msgspec.Raw) -> None:
+        """An event of this kind of item; a name that is no such event's would break clients that know them all."""
+        if not event_type.startswith(self._event_prefix):
+            return
         fields = {key: value for key, value in _decode_fields(event).items() if key not in _ENVELOPE}
         place = self._place
         place.emit(ev.Forwarded(event_type, place.item_id, place.output_index, fields))
@@ -257,10 +280,9 @@ class OpenNative:
         self._latest = self._renamed(item)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
-        if status == "incomplete":
-            fields = _decode_fields(self._latest)
-            if bytes(fields.get("status", b"")) == b'"in_progress"':
-                self._latest = raw(fields | {"status": raw(status)})
+        fields = _decode_fields(self._latest)
+        if bytes(fields.get("status", b"")) == b'"in_progress"':  # no item is over and still in progress
+            self._latest = raw(fields | {"status": raw(status)})
         return self._latest
 
 

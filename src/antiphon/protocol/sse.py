@@ -29,6 +29,11 @@ def frame(name: str, data: bytes) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
+def as_utf8(data: bytes) -> bytes:
+    """The bytes, with what is not UTF-8 in them replaced by U+FFFD, as the grammar says; free for ASCII."""
+    return data if data.isascii() else data.decode("utf-8", "replace").encode()
+
+
 class SseDecoder:
     """Bytes to events. Raises UpstreamFault("transport") when one event grows past MAX_EVENT_BYTES."""
 
@@ -78,7 +83,7 @@ class SseDecoder:
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._lines:
             joined = self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines)
-            events.append(SseEvent(self._name.decode("utf-8", "replace"), joined))
+            events.append(SseEvent(self._name.decode("utf-8", "replace"), as_utf8(joined)))
             self._lines = []
             self._size_bytes = 0
         self._name = b""

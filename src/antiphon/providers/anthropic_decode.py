@@ -22,7 +22,7 @@ import msgspec
 
 from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder
+from antiphon.protocol.sse import SseDecoder, as_utf8
 
 from . import anthropic_wire as wire
 from . import faults
@@ -111,7 +111,7 @@ class AnthropicDecoder:
         """See `Decoder.close`."""
         out: list[de.Delta] = []
         if self._plain is not None:
-            self._whole(b"".join(self._plain), out)
+            self._whole(as_utf8(b"".join(self._plain)), out)
         else:
             for event in self._sse.close():
                 if not self._is_over and event.data != b"[DONE]":

@@ -24,7 +24,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Usage, Used
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, SseEvent
+from antiphon.protocol.sse import SseDecoder, SseEvent, as_utf8
 
 from .base import HttpRequest, Target
 from .chat_completions_answer import Answer
@@ -74,7 +74,7 @@ class ChatDecoder:
         """See `Decoder.close`."""
         deltas: list[Delta] = []
         if self._document is not None:
-            deltas = self._events([SseEvent("", bytes(self._document))], _truncated)
+            deltas = self._events([SseEvent("", as_utf8(bytes(self._document)))], _truncated)
             if not self._has_started and not self._is_over:
                 deltas = [self._fail(bytes(self._document))]
         elif not self._is_over:

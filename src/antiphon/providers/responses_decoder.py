@@ -22,7 +22,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Used
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import MAX_EVENT_BYTES, SseDecoder, SseEvent
+from antiphon.protocol.sse import MAX_EVENT_BYTES, SseDecoder, SseEvent, as_utf8
 
 from . import faults_report
 from . import responses_wire as wire
@@ -87,7 +87,7 @@ class ResponsesDecoder:
         if self._is_over:
             return []
         try:
-            deltas = self._read(self._sse.close()) if self._body is None else self._whole(b"".join(self._body))
+            deltas = self._read(self._sse.close()) if self._body is None else self._whole(as_utf8(b"".join(self._body)))
         except UpstreamFault as error:
             raise TruncatedStream("The last event of the stream is cut in the middle.") from error
         if not self._is_over:

@@ -33,6 +33,7 @@ from antiphon.protocol.deltas import (
     Used,
 )
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
+from antiphon.protocol.sse import as_utf8
 
 from . import simulator_wire as wire
 from .base import HttpRequest
@@ -60,7 +61,7 @@ class SimulatorDecoder:
         for line in lines:
             if self._is_over:
                 return deltas
-            whole = b"".join((*self._tail, line))
+            whole = as_utf8(b"".join((*self._tail, line)))
             self._tail, self._tail_bytes = [], 0
             deltas.extend(self._line(_decoded(whole)))
         self._tail.append(rest)

@@ -5,58 +5,10 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.harness.stage import Stage
 
-from antiphon.engine.assembler import Assembler
 from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import UpstreamFault
-from antiphon.protocol.events import Event, encode_event
-from antiphon.protocol.grammar import StreamChecker
-from antiphon.protocol.request import CreateResponse
-from antiphon.protocol.response import new_response
-from antiphon.providers.base import ReplayRecord
-
-RESPONSE_ID = "resp_" + "0" * 26
-
-
-class Stage:
-    """An assembler whose events are numbered as a log would."""
-
-    def __init__(self, seal: bool = False, taken: set[str] | None = None) -> None:
-        self.events: list[dict] = []
-        request = CreateResponse(model="sim/standard")
-        self.assembler = Assembler(
-            new_response(request, RESPONSE_ID, 1_700_000_000),
-            self.emit,
-            seal=_seal if seal else None,
-            taken_call_ids=taken,
-        )
-        self.assembler.begin()
-
-    def emit(self, event: Event) -> None:
-        event.sequence_number = len(self.events)
-        self.events.append(msgspec.json.decode(encode_event(event)))
-
-    def turn(self, deltas: list[de.Delta]) -> None:
-        self.assembler.begin_turn("sim", "sim#0", "standard")
-        self.assembler.apply_all(deltas)
-        self.assembler.end_turn()
-
-    def finish(self) -> dict:
-        failure = self.assembler.failure
-        terminal = self.assembler.fail(failure) if failure else self.assembler.finish(1_700_000_001)
-        self.emit(terminal)
-        checker = StreamChecker()
-        for event in self.events:
-            checker.feed(event)
-        checker.finish()
-        return self.events[-1]["response"]
-
-    def types(self) -> list[str]:
-        return [event["type"].removeprefix("response.") for event in self.events]
-
-
-def _seal(record: ReplayRecord) -> str:
-    return "sealed:" + bytes(record.blocks).decode()
 
 
 def raw(text: str) -> msgspec.Raw:
@@ -203,9 +155,9 @@ any_delta = st.one_of(
     st.builds(de.Text, keys, texts),
     st.builds(de.Refusal, keys, texts),
     st.builds(de.Summary, keys, texts, st.integers(0, 2)),
-    st.builds(de.Thought, st.integers(4, 5), texts),
+    st.builds(de.Thought, keys, texts),
     st.builds(de.Thinking, keys),
-    st.builds(de.Carried, st.integers(6, 7), st.just(raw("{}"))),
+    st.builds(de.Carried, keys, st.just(raw("{}"))),
     st.builds(de.CallStarted, keys, st.just("f"), st.sampled_from(["", "call_1", "bad id"])),
     st.builds(de.CallArguments, keys, st.sampled_from(["", '{"a":1}'])),
     st.builds(de.Ended, keys),
