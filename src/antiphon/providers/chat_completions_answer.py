@@ -18,10 +18,21 @@ from antiphon.protocol.deltas import Cited, Delta, Ended, Refusal, Text
 from .base import Target, ToolName
 from .chat_completions_assistant import AssistantTurn, assistant_message
 from .chat_completions_calls import CallCollector
+from .chat_completions_markup import MarkupSplitter, WrittenCall
 from .chat_completions_reasoning import ReasoningRun
 from .chat_completions_think import ThinkSplitter
-from .chat_completions_wire import NULL, Annotation, CallDelta, Chunk, ContentChunk, MessageDelta, SearchResult
+from .chat_completions_wire import (
+    NULL,
+    Annotation,
+    CallDelta,
+    Chunk,
+    ContentChunk,
+    FunctionDelta,
+    MessageDelta,
+    SearchResult,
+)
 
+_FIRST_WRITTEN: Final = 1 << 20  # indices of calls written into text, apart from those of real calls
 _MARKER: Final = re.compile(r"\[(\d{1,3})\]")
 
 
@@ -53,6 +64,9 @@ class Answer:
         self._sources: Sequence[SearchResult] = ()
         thinks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.think_models)
         self._splitter = ThinkSplitter() if thinks else None
+        marks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.tool_markup_models)
+        self._markup = MarkupSplitter() if marks and names else None
+        self._written = 0
 
     @property
     def has_nameless_call(self) -> bool:
@@ -112,7 +126,9 @@ class Answer:
         deltas: list[Delta] = []
         if self._splitter is not None:
             thought, text = self._splitter.close()
-            deltas += self._thought(thought) + self._text(text, None)
+            deltas += self._thought(thought) + self._said(text, None)
+        if self._markup is not None:
+            deltas += self._unmarked(self._markup.close())
         if self._space and not self._keys:
             deltas += self._write(self._space, None)
         return deltas + self._end_run() + self._end_message(status) + self._calls.end(status)
@@ -139,9 +155,26 @@ class Answer:
 
     def _split(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
         if self._splitter is None:
-            return self._text(text, logprobs)
+            return self._said(text, logprobs)
         thought, rest = self._splitter.feed(text)
-        return self._thought(thought) + self._text(rest, None)
+        return self._thought(thought) + self._said(rest, None)
+
+    def _said(self, text: str, logprobs: tuple[msgspec.Raw, ...] | None) -> list[Delta]:
+        if self._markup is None:
+            return self._text(text, logprobs)
+        return self._unmarked(self._markup.feed(text))
+
+    def _unmarked(self, found: Sequence[str | WrittenCall]) -> list[Delta]:
+        """Text as text, and calls that were written into it as calls."""
+        deltas: list[Delta] = []
+        for piece in found:
+            if isinstance(piece, str):
+                deltas += self._text(piece, None)
+            else:
+                function = FunctionDelta(name=piece.name, arguments=msgspec.Raw(msgspec.json.encode(piece.arguments)))
+                deltas += self.call(CallDelta(index=_FIRST_WRITTEN + self._written, function=function))
+                self._written += 1
+        return deltas
 
     def _thought(self, text: str) -> list[Delta]:
         if not text:

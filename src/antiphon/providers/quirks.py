@@ -78,6 +78,8 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The `extra_content` that the first call of other models' turns must bear (Gemini's dummy signature)."""
     think_models: tuple[str, ...] = ()
     """Models (shell patterns) whose text opens with `<think>...</think>`, to be split off as reasoning."""
+    tool_markup_models: tuple[str, ...] = ()
+    """Models (shell patterns) whose calls may come as `<tool_call>` markup in the text, to be lifted out."""
     reasoning_is_extra: bool = False
     """Usage counts reasoning tokens outside `completion_tokens` (xAI)."""
 
