@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from hypothesis import settings
 from tests.harness.client import Client
+from tests.harness.postgres import Postgres
 from tests.harness.process import ServerProcess
 from tests.upstream.server import Upstream
 
@@ -40,6 +41,14 @@ def upstream(shared_upstream: Upstream) -> Iterator[Upstream]:
     shared_upstream.forget()
     yield shared_upstream
     assert shared_upstream.refusals == [], "the upstream refused what Antiphon sent (or clear `refusals`)"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the session; only tests that ask for it start it."""
+    running = Postgres().start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,9 @@ from antiphon.server.app import Edge, handle
 from antiphon.server.asgi import Receive, Scope, Send
 from antiphon.server.logs import configure_logging
 from antiphon.server.responses import ResponsesEndpoint
-from antiphon.store.sqlite import SqliteStore
+from antiphon.store.postgres import open_postgres
+from antiphon.store.sqlite import open_sqlite
+from antiphon.store.store import Store
 
 logger: Final = logging.getLogger("antiphon")
 SignalHandler = Callable[[int, FrameType | None], object]
@@ -58,11 +60,16 @@ def dialects() -> dict[DialectName, Dialect]:
     }
 
 
-async def open_store(settings: Settings) -> SqliteStore:
-    """The store that the settings name. Raises ConfigError for a kind this release does not have."""
-    if not settings.store_url.startswith(_SQLITE):
-        raise ConfigError(f"ANTIPHON_STORE={settings.store_url!r}: this release stores in sqlite:///PATH only")
-    return await SqliteStore.open(Path(settings.store_url.removeprefix(_SQLITE)))
+async def open_store(settings: Settings) -> Store:
+    """The store that the settings name, with its schema up to date. Raises ConfigError."""
+    return await open_url(settings.store_url)
+
+
+async def open_url(url: str) -> Store:
+    """The store at sqlite:///PATH or postgresql://…, with its schema up to date. Raises ConfigError."""
+    if url.startswith(_SQLITE):
+        return await open_sqlite(Path(url.removeprefix(_SQLITE)))
+    return await open_postgres(url)
 
 
 class Application:
@@ -139,7 +146,7 @@ def _simulator(settings: Settings) -> SimulatorUpstream | None:
     return SimulatorUpstream() if settings.is_sim_enabled else None
 
 
-async def _purge(store: SqliteStore) -> None:
+async def _purge(store: Store) -> None:
     """Remove expired responses, a bounded batch at a time."""
     while True:
         purged = await store.purge(int(time.time()), _PURGE_BATCH)

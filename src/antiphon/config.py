@@ -66,7 +66,14 @@ SETTINGS: Final = (
     Setting("first_byte_s", "timeouts", "first_byte_s", float, 120.0, "Seconds until it must answer.", least=0.01),
     Setting("idle_s", "timeouts", "idle_s", float, 120.0, "Longest silence within an answer, seconds.", least=0.01),
     Setting("total_s", "timeouts", "total_s", float, 1800.0, "Longest whole answer, seconds.", least=0.01),
-    Setting("store", "store", "url", str, None, "sqlite:///PATH; by default antiphon.db in the data folder."),
+    Setting(
+        "store",
+        "store",
+        "url",
+        str,
+        None,
+        "sqlite:///PATH or postgresql://...; by default DATA/antiphon.db.",
+    ),
     Setting("retention_days", "store", "retention_days", int, 30, "Days that responses are kept; 0 is forever."),
     Setting(
         "log_level",
@@ -165,10 +172,10 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str]) -> Settings:
 def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, environ: Mapping[str, str]) -> Settings:
     data_dir = Path(str(values.pop("data"))).expanduser().absolute()
     store_url = str(values.pop("store", "") or f"sqlite:///{data_dir}/antiphon.db")
-    if not store_url.startswith("sqlite:///") or store_url == "sqlite:///":
+    if not store_url.startswith(("sqlite:///", "postgresql://", "postgres://")) or store_url == "sqlite:///":
         raise ConfigError(
-            f"ANTIPHON_STORE or [store] url is {store_url!r}: this release stores in sqlite:///PATH; "
-            f"leave it out to use {data_dir}/antiphon.db"
+            f"ANTIPHON_STORE or [store] url is {store_url!r}: write sqlite:///PATH or "
+            f"postgresql://USER:PASSWORD@HOST/DATABASE; leave it out to use {data_dir}/antiphon.db"
         )
     settings: dict[str, object] = {
         **values,

@@ -34,7 +34,8 @@ from antiphon.routing.models import Router
 from antiphon.runs.table import RunTable
 from antiphon.server.app import Edge, handle
 from antiphon.server.responses import ResponsesEndpoint
-from antiphon.store.sqlite import SqliteStore
+from antiphon.store.sqlite import open_sqlite
+from antiphon.store.store import Store
 
 WAIT_S = 5.0
 Json = dict[str, Any]
@@ -83,7 +84,7 @@ class Answer:
 class Rig:
     """A running edge with one project's key."""
 
-    def __init__(self, edge: Edge, table: RunTable, store: SqliteStore, keys: Keys, key: str, path: Path) -> None:
+    def __init__(self, edge: Edge, table: RunTable, store: Store, keys: Keys, key: str, path: Path) -> None:
         self._path = path
         self.edge = edge
         self.table = table
@@ -96,7 +97,7 @@ class Rig:
     async def open(cls, folder: Path, **deadlines: float) -> AsyncIterator[Rig]:
         async with AsyncExitStack() as stack:
             path = folder / "antiphon.db"
-            store = await SqliteStore.open(path)
+            store = await open_sqlite(path)
             stack.push_async_callback(store.close)
             limits = Deadlines(**({"connect_s": 1.0, "first_byte_s": 2.0, "idle_s": 2.0, "total_s": 4.0} | deadlines))
             transport = await stack.enter_async_context(Transport(limits, SimulatorUpstream()))

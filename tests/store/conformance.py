@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from antiphon.protocol.ids import new_id
-from antiphon.store.base import KeyRow, Store, StoredResponse, StoreUnavailable, UsageRow
+from antiphon.store.base import KeyRow, Settlement, StoredResponse, StoreUnavailable, UsageRow
+from antiphon.store.store import Store
 
 FAR = 4_000_000_000
 PAST = 1_000
@@ -37,10 +38,15 @@ def usage(row: StoredResponse) -> UsageRow:
     return UsageRow(row.id, row.project, "key_1", row.model, "sim/talk", row.created_at, row.status, 1, 2, 3, 4, 5)
 
 
+async def save(store: Store, row: StoredResponse | None, line: UsageRow) -> None:
+    """A response's end, or its ledger line alone."""
+    await store.settle(Settlement(response=row, usage=line))
+
+
 async def saved(store: Store, previous: str | None = None, **changes: Any) -> StoredResponse:
     """A response that the store has acknowledged."""
     row = response(previous, **changes)
-    await store.save(row, usage(row))
+    await save(store, row, usage(row))
     return row
 
 
@@ -87,7 +93,7 @@ class StoreConformance:
         chain = [response()]
         while len(chain) < 1_000:
             chain.append(response(chain[-1].id))
-        await asyncio.gather(*(store.save(row, usage(row)) for row in chain))
+        await asyncio.gather(*(save(store, row, usage(row)) for row in chain))
         assert await store.chain("proj_a", chain[-1].id) == chain
 
     async def test_deleting_a_link_leaves_no_chain_through_it(self, store: Store) -> None:
@@ -116,14 +122,14 @@ class StoreConformance:
 
     async def test_hundreds_of_saves_at_once_are_all_there(self, store: Store) -> None:
         rows = [response() for _ in range(400)]
-        await asyncio.gather(*(store.save(row, usage(row)) for row in rows))
+        await asyncio.gather(*(save(store, row, usage(row)) for row in rows))
         assert await asyncio.gather(*(store.load("proj_a", row.id) for row in rows)) == rows
 
     async def test_a_row_that_cannot_be_stored_fails_alone(self, store: Store) -> None:
         first = await saved(store)
         good = [response() for _ in range(20)]
         results = await asyncio.gather(
-            *(store.save(row, usage(row)) for row in (*good[:10], replace(first, body=b"other"), *good[10:])),
+            *(save(store, row, usage(row)) for row in (*good[:10], replace(first, body=b"other"), *good[10:])),
             return_exceptions=True,
         )
         assert [type(result) for result in results].count(StoreUnavailable) == 1
@@ -140,7 +146,7 @@ class StoreConformance:
     async def test_cancelled_saves_are_whole_or_absent_and_stop_nothing(self, store: Store) -> None:
         rows = [response() for _ in range(50)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(store.save(row, usage(row))) for row in rows]
+            tasks = [group.create_task(save(store, row, usage(row))) for row in rows]
             await asyncio.sleep(0)
             for task in tasks[::2]:
                 task.cancel()
@@ -153,8 +159,8 @@ class StoreConformance:
 
     async def test_a_ledger_line_may_come_alone_and_twice(self, store: Store) -> None:
         row = response()
-        await store.save(None, usage(row))
-        await store.save(None, usage(row))
+        await save(store, None, usage(row))
+        await save(store, None, usage(row))
         assert await store.load("proj_a", row.id) is None
 
     async def test_a_key_is_found_by_its_hash_and_revoked_once(self, store: Store) -> None:
@@ -187,7 +193,7 @@ class StoreConformance:
     async def test_closing_writes_what_is_queued(self, store: Store) -> None:
         rows = [response() for _ in range(100)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(store.save(row, usage(row))) for row in rows]
+            tasks = [group.create_task(save(store, row, usage(row))) for row in rows]
             await asyncio.sleep(0)
             await store.close()
         assert all(task.exception() is None for task in tasks)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.store.conformance import StoreConformance, response, saved, usage
+from tests.store.conformance import StoreConformance, response, save, saved, usage
 
 from antiphon.protocol.errors import ConfigError
-from antiphon.store.sqlite import SqliteStore
-from antiphon.store.sqlite_migrations import steps
+from antiphon.store.migrations import steps
+from antiphon.store.sqlite import SqliteEngine, open_sqlite
+from antiphon.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,11 +26,11 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from antiphon.store.sqlite import SqliteStore
+from antiphon.store.sqlite import open_sqlite
 from tests.store.conformance import saved
 
 async def main() -> None:
-    store = await SqliteStore.open(Path(sys.argv[1]))
+    store = await open_sqlite(Path(sys.argv[1]))
     left = iter(range(int(sys.argv[2])))
     async def save() -> None:
         for _ in left:
@@ -42,9 +43,9 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with asyncio.timeout(5):
-        opened = await SqliteStore.open(tmp_path / "a.db")
+        opened = await open_sqlite(tmp_path / "a.db")
     yield opened
     await opened.close()
 
@@ -96,24 +97,24 @@ def test_two_processes_that_start_and_write_at_once_both_succeed(tmp_path: Path)
     assert ids(path, "responses") == told
 
 
-async def test_another_connection_to_the_file_reads_what_was_saved(store: SqliteStore, tmp_path: Path) -> None:
-    other = await SqliteStore.open(tmp_path / "a.db")
+async def test_another_connection_to_the_file_reads_what_was_saved(store: Store, tmp_path: Path) -> None:
+    other = await open_sqlite(tmp_path / "a.db")
     row = await saved(store)
     assert await other.load("proj_a", row.id) == row
     await other.close()
 
 
-@pytest.mark.parametrize("version", range(len(steps()) + 1))
+@pytest.mark.parametrize("version", range(len(steps("sqlite")) + 1))
 async def test_a_database_of_any_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     old = apsw.Connection(str(tmp_path / "a.db"))
-    for step in steps()[:version]:
+    for step in steps("sqlite")[:version]:
         old.execute(step.sql)
     if version == 1:  # before 0002 a response could have two lines
         old.execute("INSERT INTO usage VALUES ('resp_1','p','k','m','t',1,'completed',1,2,3,4,5)")
         old.execute("INSERT INTO usage VALUES ('resp_1','p','k','m','t',1,'cancelled',1,2,3,4,5)")
     old.pragma("user_version", version)
     old.close()
-    opened = await SqliteStore.open(tmp_path / "a.db")
+    opened = await open_sqlite(tmp_path / "a.db")
     row = await saved(opened)
     assert await opened.load("proj_a", row.id) == row
     await opened.close()
@@ -125,47 +126,48 @@ async def test_a_database_of_a_newer_release_is_refused_unchanged(tmp_path: Path
     newer.pragma("user_version", 99)
     newer.close()
     with pytest.raises(ConfigError, match="schema version 99"):
-        await SqliteStore.open(tmp_path / "a.db")
+        await open_sqlite(tmp_path / "a.db")
 
 
 async def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"a letter to a friend" * 100)
     with pytest.raises(ConfigError, match="not an SQLite database"):
-        await SqliteStore.open(tmp_path / "a.db")
+        await open_sqlite(tmp_path / "a.db")
     assert (tmp_path / "a.db").read_bytes() == b"a letter to a friend" * 100
 
 
 async def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be opened"):
-        await SqliteStore.open(tmp_path)
+        await open_sqlite(tmp_path)
 
 
-async def test_the_file_is_readable_by_its_owner_only(store: SqliteStore, tmp_path: Path) -> None:
+async def test_the_file_is_readable_by_its_owner_only(store: Store, tmp_path: Path) -> None:
     await saved(store)
     assert modes(tmp_path) == {0o600}
 
 
-async def test_a_full_disk_is_unavailable_and_passes(store: SqliteStore, tmp_path: Path) -> None:
-    await store._writer.run(lambda connection: connection.pragma("max_page_count", 40))
+async def test_a_full_disk_is_unavailable_and_passes(store: Store, tmp_path: Path) -> None:
+    assert isinstance(store.engine, SqliteEngine)
+    await store.engine.writer.run(lambda connection: connection.pragma("max_page_count", 40))
     small = response()
     results = await asyncio.gather(
-        saved(store, body=bytes(1_000_000)), store.save(small, usage(small)), return_exceptions=True
+        saved(store, body=bytes(1_000_000)), save(store, small, usage(small)), return_exceptions=True
     )
     assert "the disk is full" in str(results[0])
     assert await store.load("proj_a", small.id) == small
     assert ids(tmp_path / "a.db", "usage") == {small.id}
 
 
-async def test_deleted_content_is_overwritten_in_the_file(store: SqliteStore, tmp_path: Path) -> None:
+async def test_deleted_content_is_overwritten_in_the_file(store: Store, tmp_path: Path) -> None:
     row = await saved(store, body=b"a very private thought" * 1_000)
     await store.delete("proj_a", row.id)
     await store.close()
     assert b"private thought" not in (tmp_path / "a.db").read_bytes()
 
 
-async def test_two_lines_for_one_response_count_once(store: SqliteStore, tmp_path: Path) -> None:
+async def test_two_lines_for_one_response_count_once(store: Store, tmp_path: Path) -> None:
     row = await saved(store)
-    await store.save(None, usage(row))
+    await save(store, None, usage(row))
     connection = apsw.Connection(str(tmp_path / "a.db"))
     assert connection.execute("SELECT count(*) FROM usage").get == 1
     connection.close()

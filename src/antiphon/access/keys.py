@@ -17,7 +17,8 @@ from typing import Final
 
 from antiphon.protocol.errors import ConfigError, Unauthenticated
 from antiphon.protocol.ids import new_id
-from antiphon.store.base import KeyRow, Store
+from antiphon.store.base import KeyRow
+from antiphon.store.store import Store
 
 from .secret import Secret
 

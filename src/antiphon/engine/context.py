@@ -31,7 +31,8 @@ from antiphon.protocol.items import (
 from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning
-from antiphon.store.base import Store, StoredResponse
+from antiphon.store.base import StoredResponse
+from antiphon.store.store import Store
 
 from .carrier import Sealer
 from .history import carried_record, entries_of, find_item, in_parts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target
-from antiphon.store.base import Store
+from antiphon.store.store import Store
 
 from .carrier import Sealer
 

@@ -17,7 +17,7 @@ from antiphon.protocol.errors import ApiError, ServerFault, Unavailable
 from antiphon.protocol.events import ResponseFailed, Terminal
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.response import ResponseError
-from antiphon.store.base import StoredResponse, StoreUnavailable, UsageRow
+from antiphon.store.base import Settlement, StoredResponse, StoreUnavailable, UsageRow
 
 from .log import EventLog
 
@@ -60,7 +60,8 @@ async def _settle(run: Run, outcome: Outcome, ports: Ports) -> None:
     """Store first, then say so: whoever has seen the terminal event can refer to the response."""
     terminal = outcome.terminal
     try:
-        await ports.store.save(_stored(run, outcome, ports), _usage_row(run, outcome.response.status, ports))
+        usage = _usage_row(run, outcome.response.status, ports)
+        await ports.store.settle(Settlement(response=_stored(run, outcome, ports), usage=usage))
     except StoreUnavailable as error:
         logger.error("response not stored", extra={"run": run.id, "reason": str(error)})
         if not run.request.stream:
@@ -119,7 +120,7 @@ async def _meter_cut(run: Run, ports: Ports) -> None:
     if run.progress.assembler is None:
         return
     try:
-        await ports.store.save(None, _usage_row(run, "cancelled", ports))
+        await ports.store.settle(Settlement(response=None, usage=_usage_row(run, "cancelled", ports)))
     except StoreUnavailable as error:
         logger.error("cut run not metered", extra={"run": run.id, "reason": str(error)})
 

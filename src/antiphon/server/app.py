@@ -23,7 +23,8 @@ from antiphon.protocol.errors import (
 )
 from antiphon.routing.models import Router
 from antiphon.runs.run import Run
-from antiphon.store.base import Store, StoreUnavailable
+from antiphon.store.base import StoreUnavailable
+from antiphon.store.store import Store
 
 from .asgi import Exchange, Receive, Scope, Send
 from .models import list_models, retrieve_model

@@ -14,7 +14,8 @@ from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.queries import ListQuery, parse_list_query, parse_retrieve_query
 from antiphon.runs.run import Run
 from antiphon.runs.table import RunTable
-from antiphon.store.base import Store, StoredResponse
+from antiphon.store.base import StoredResponse
+from antiphon.store.store import Store
 
 from .asgi import Exchange
 from .encode import send_json, send_stream

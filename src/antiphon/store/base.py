@@ -1,13 +1,13 @@
-"""The port to durable state. Engines of storage implement it; `tests/store/conformance.py` says what it means.
+"""The values that cross between the store and the rest of the program, and what may go wrong.
 
-Every look-up names its project: one project never sees another's rows. What `save` acknowledged is durable and
-visible to every reader of the same store before it returns.
+Every look-up names its project: one project never sees another's rows. Times are Unix seconds UTC; whole numbers where
+a client sees them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 from antiphon.protocol.errors import AntiphonError
 
@@ -16,13 +16,18 @@ class StoreUnavailable(AntiphonError):
     """The database does not answer, is locked too long, or its disk is full."""
 
 
+class LeaseLost(AntiphonError):
+    """Another worker has taken this run over: what this one still has to say is not written."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """One terminal response with what only it contributed to its chain.
+    """One response with what only it contributed to its chain.
 
     `body` is the response object's JSON as sent (with every include-gated field); `input` a JSON array of its own new
     input items, each with an id; `turns` the JSON of its model turns: an array of
-    {"output": [first, end), "record": ReplayRecord | null}. Times are Unix seconds UTC; `expires_at` None = kept.
+    {"output": [first, end), "record": ReplayRecord | null}. `expires_at` None = kept. `conversation` and
+    `conversation_position`: its context began with that conversation's items before the position.
     """
 
     id: str
@@ -35,6 +40,12 @@ class StoredResponse:
     body: bytes
     input: bytes
     turns: bytes
+    conversation: str | None = None
+    conversation_position: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body) + len(self.input) + len(self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,10 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key as stored: `hash` is HMAC-SHA256 of the whole key under the installation's secret, hex."""
+    """An API key as stored: `hash` is HMAC-SHA256 of the whole key under the installation's secret, hex.
+
+    `project` is the one it acts for unless a request names another of `other_projects`.
+    """
 
     id: str
     project: str
@@ -68,59 +82,189 @@ class KeyRow:
     revoked_at: int | None = None
 
 
-class Store(Protocol):
-    """The durable state of one installation."""
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write for one run, until another worker takes it: `attempt` counts the takings from 1."""
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
-        """Commit both or neither; `response` None (store:false) writes the ledger line alone.
+    response_id: str
+    owner: str
+    attempt: int
 
-        Raises StoreUnavailable, and then nothing was written.
-        """
-        ...
 
-    async def load(self, project: str, response_id: str) -> StoredResponse | None:
-        """One response, or None if it is absent, deleted, expired, or another project's."""
-        ...
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Consecutive events of a response: JSON objects joined by newlines; `first` is the first's sequence number."""
 
-    async def chain(self, project: str, response_id: str) -> list[StoredResponse] | None:
-        """The response and all it follows, oldest first, in one query.
+    first: int
+    count: int
+    lines: bytes
 
-        None if the response or any link of it is absent, deleted, expired or another project's.
-        """
-        ...
 
-    async def delete(self, project: str, response_id: str) -> bool:
-        """Remove the response's content at once; False if it was not there."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background run that a worker has claimed, with all it needs to go on.
 
-    async def purge(self, now: int, limit: int = 1000) -> int:
-        """Remove up to `limit` responses that expired before `now` (Unix seconds); how many went."""
-        ...
+    `request` is the body the client sent; `checkpoint` what the last worker had finished, b"" at first.
+    """
 
-    async def add_key(self, key: KeyRow) -> None:
-        """Store a key, and its project if it is new."""
-        ...
+    lease: Lease
+    project: str
+    key_id: str
+    request: bytes
+    checkpoint: bytes
+    queued_at: float
+    is_cancelled: bool
+    response: StoredResponse
 
-    async def find_key(self, key_hash: str) -> KeyRow | None:
-        """The key with this full hash, revoked or not."""
-        ...
 
-    async def list_keys(self) -> list[KeyRow]:
-        """Every key, oldest first."""
-        ...
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What `enqueue` needs beside the queued response. With `owner` the run is claimed in the same transaction."""
 
-    async def project_id(self, name: str) -> str | None:
-        """The id of a project by its name."""
-        ...
+    key_id: str
+    request: bytes
+    events: EventBatch
+    events_expire_at: int
+    owner: str | None
+    lease_s: float
+    max_queued: int
 
-    async def revoke_key(self, key_id: str, now: int) -> bool:
-        """Mark a key revoked; False if there is none by that id or it already was."""
-        ...
 
-    async def ping(self) -> None:
-        """Raises StoreUnavailable when the store cannot serve."""
-        ...
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """A conversation; `metadata` is a JSON object. `next_position` is where its next item will stand.
 
-    async def close(self) -> None:
-        """Write what is queued and release everything. Idempotent."""
-        ...
+    `holes` are call ids, joined by newlines, of which the call or the output was deleted.
+    """
+
+    id: str
+    project: str
+    created_at: int
+    metadata: bytes
+    next_position: int = 0
+    holes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationItem:
+    """One item of a conversation. Items of one model turn share `turn`, of which there were `turn_size`.
+
+    `record` (JSON of a ReplayRecord) stands on the turn's first item, `carried` on a reasoning item of its own.
+    """
+
+    id: str
+    body: bytes
+    turn: str | None = None
+    turn_size: int = 0
+    record: bytes | None = None
+    carried: bytes | None = None
+    position: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVersion:
+    """One version of a prompt template: `body` is a JSON object of request parameters with `{{placeholders}}`."""
+
+    prompt_id: str
+    version: int
+    body: bytes
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """A prompt template. `default_version` is used where a request names none; `latest_version` is the newest."""
+
+    id: str
+    project: str
+    name: str
+    created_at: int
+    default_version: int
+    latest_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRow:
+    """A webhook endpoint; secrets are sealed, `event_types` are joined by blanks."""
+
+    id: str
+    project: str
+    name: str
+    url: str
+    event_types: str
+    secret: bytes
+    hint: str
+    created_at: int
+    updated_at: int
+    old_secret: bytes | None = None
+    old_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint. `log` is a JSON array of what each attempt came to."""
+
+    id: str
+    event_id: str
+    endpoint: str
+    project: str
+    event_type: str
+    payload: bytes
+    created_at: float
+    attempts: int
+    next_at: float
+    state: Literal["pending", "delivered", "failed"]
+    log: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEvent:
+    """Something to tell the project's endpoints: `payload` is the event object's JSON."""
+
+    id: str
+    type: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentAnswer:
+    """What a key's first request was answered: a JSON body, event lines, or the background response to follow."""
+
+    response_id: str
+    kind: Literal["json", "events", "background"]
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyClaim:
+    """A key as it was found: `answer` None means that the request is this caller's to carry out, or still runs."""
+
+    is_mine: bool
+    fingerprint: str
+    answer: IdempotentAnswer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Everything that the end of a run writes, in one transaction.
+
+    `lease` is set for background runs: the response's row exists, and is finished instead of inserted. `items` are
+    appended to `conversation`, whose lock the response `holder` gives back in any case.
+    """
+
+    response: StoredResponse | None
+    usage: UsageRow
+    holder: str = ""
+    conversation: str | None = None
+    items: tuple[ConversationItem, ...] = ()
+    lease: Lease | None = None
+    events: EventBatch | None = None
+    events_expire_at: int = 0
+    webhook: WebhookEvent | None = None
+    idempotency_key: str | None = None
+    idempotent: IdempotentAnswer | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing but the response and its ledger line: the hot path."""
+        return self.conversation is None and self.lease is None and self.idempotency_key is None

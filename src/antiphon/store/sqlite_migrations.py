@@ -8,27 +8,11 @@ edited: databases that ran it will not run it again.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-from importlib import resources
-from typing import Final, NamedTuple
-
 import apsw
 
 from antiphon.protocol.errors import ConfigError
 
-_FOLDER: Final = resources.files("antiphon.store.migrations") / "sqlite"
-
-
-class Step(NamedTuple):
-    """One file: its number and its statements."""
-
-    version: int
-    sql: str
-
-
-def steps() -> tuple[Step, ...]:
-    """Every step, in order."""
-    names = sorted(file.name for file in _FOLDER.iterdir() if file.name.endswith(".sql"))
-    return tuple(Step(int(name[:4]), _FOLDER.joinpath(name).read_text("utf-8")) for name in names)
+from .migrations import steps
 
 
 def migrate(connection: apsw.Connection, path: str) -> None:
@@ -36,7 +20,7 @@ def migrate(connection: apsw.Connection, path: str) -> None:
 
     Raises ConfigError if a newer release wrote it, and apsw.Error.
     """
-    known = steps()
+    known = steps("sqlite")
     newest = known[-1].version
     if _version(connection) == newest:
         return

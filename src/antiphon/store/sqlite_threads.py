@@ -22,6 +22,8 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
+from antiphon.protocol.errors import AntiphonError
+
 from .base import StoreUnavailable
 from .sqlite_connections import unavailable
 
@@ -43,7 +45,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: object = None
-    error: StoreUnavailable | None = None
+    error: AntiphonError | None = None
 
 
 class Lane:
@@ -164,6 +166,8 @@ class Lane:
     def _attempt(self, job: _Job, connection: apsw.Connection) -> None:
         try:
             job.result = job.work(connection)
+        except AntiphonError as error:  # the work's own refusal: undone like a fault, and told as it is
+            job.error = error
         except _FAULTS as error:
             job.error = unavailable(error, self._path)
 

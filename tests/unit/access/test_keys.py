@@ -12,14 +12,15 @@ import pytest
 from antiphon.access.keys import CACHE_S, Keys
 from antiphon.access.secret import Secret, load_secret
 from antiphon.protocol.errors import ConfigError, Unauthenticated
-from antiphon.store.sqlite import SqliteStore
+from antiphon.store.sqlite import open_sqlite
+from antiphon.store.store import Store
 
 SECRET = Secret.of(b"s" * 32)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path / "a.db")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_sqlite(tmp_path / "a.db")
     yield opened
     await opened.close()
 
@@ -28,7 +29,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-async def test_a_new_key_opens_its_project_by_either_header(store: SqliteStore) -> None:
+async def test_a_new_key_opens_its_project_by_either_header(store: Store) -> None:
     keys = Keys(store, SECRET)
     made = await keys.create("a")
     assert made.key.startswith("sk-antiphon-")
@@ -52,18 +53,18 @@ async def test_a_new_key_opens_its_project_by_either_header(store: SqliteStore) 
         {"x-api-key": "sk-unknown-abcdefghijklmnop"},
     ],
 )
-async def test_anything_else_is_refused(store: SqliteStore, headers: dict[str, str]) -> None:
+async def test_anything_else_is_refused(store: Store, headers: dict[str, str]) -> None:
     with pytest.raises(Unauthenticated):
         await Keys(store, SECRET).authenticate(headers)
 
 
-async def test_a_refusal_shows_the_key_only_as_its_hint(store: SqliteStore) -> None:
+async def test_a_refusal_shows_the_key_only_as_its_hint(store: Store) -> None:
     with pytest.raises(Unauthenticated, match=r"Incorrect API key provided: sk-proj\*\*\*wxyz") as refused:
         await Keys(store, SECRET).authenticate(bearer("sk-proj-verysecretvalue-wxyz"))
     assert "verysecret" not in refused.value.message
 
 
-async def test_a_revoked_key_is_refused_once_the_cache_has_run_out(store: SqliteStore) -> None:
+async def test_a_revoked_key_is_refused_once_the_cache_has_run_out(store: Store) -> None:
     now = [100.0]
     keys = Keys(store, SECRET, clock=lambda: now[0])
     made = await keys.create("a")
@@ -75,7 +76,7 @@ async def test_a_revoked_key_is_refused_once_the_cache_has_run_out(store: Sqlite
         await keys.authenticate(bearer(made.key))
 
 
-async def test_a_bootstrap_key_may_come_again_and_stays_revoked(store: SqliteStore) -> None:
+async def test_a_bootstrap_key_may_come_again_and_stays_revoked(store: Store) -> None:
     keys = Keys(store, SECRET)
     row = await keys.bootstrap("x" * 16)
     assert await keys.bootstrap("x" * 16) == row
@@ -87,12 +88,12 @@ async def test_a_bootstrap_key_may_come_again_and_stays_revoked(store: SqliteSto
 
 
 @pytest.mark.parametrize("key", ["", "x" * 15, "x" * 513, "with a space in it", "\u00e9" * 20])
-async def test_a_bootstrap_key_that_no_header_can_carry_is_refused(store: SqliteStore, key: str) -> None:
+async def test_a_bootstrap_key_that_no_header_can_carry_is_refused(store: Store, key: str) -> None:
     with pytest.raises(ConfigError, match="ANTIPHON_BOOTSTRAP_KEY"):
         await Keys(store, SECRET).bootstrap(key)
 
 
-async def test_a_rotated_secret_locks_nobody_out(store: SqliteStore) -> None:
+async def test_a_rotated_secret_locks_nobody_out(store: Store) -> None:
     made = await Keys(store, SECRET).create("a")
     rotated = Keys(store, Secret.of(b"t" * 32, (b"s" * 32,)))
     assert (await rotated.authenticate(bearer(made.key))).key_id == made.row.id

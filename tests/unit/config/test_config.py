@@ -86,7 +86,7 @@ def test_a_whole_number_is_taken_where_seconds_are_asked_for(tmp_path: Path) -> 
         ('[[vendor]]\nname = "a"\napi_key_env = "A"\napi_key_file = "b"', "not both"),
         ('[[model]]\nname = "m"\ntargets = []', "targets is empty"),
         ('[[model]]\nname = "m"', "targets"),
-        ('[store]\nurl = "postgresql://x"', "sqlite:///PATH"),
+        ('[store]\nurl = "mysql://x"', "sqlite:///PATH"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_the_way_out(tmp_path: Path, text: str, words: str) -> None:

@@ -1,0 +1,119 @@
+"""Terminal responses in groups: what queued while one group was written is the next group, one statement each.
+
+A group that fails is written one by one, so that a row that cannot be stored fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from .base import StoredResponse, StoreUnavailable, UsageRow
+from .responses import COLUMNS, usage_values, values_of
+
+MAX_QUEUED: Final = 10_000
+MAX_QUEUED_BYTES: Final = 256 * 1024 * 1024
+_MAX_GROUP: Final = 256
+_MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
+_RESPONSE_TYPES: Final = (
+    "text", "text", "text", "text", "text", "bigint", "bigint", "bytea", "bytea", "bytea", "text", "bigint",
+)  # fmt: skip
+_USAGE_TYPES: Final = ("text", "text", "text", "text", "text", "bigint", "text", *["bigint"] * 5)
+
+
+def _unnest(types: Sequence[str], first: int) -> str:
+    return ", ".join(f"${first + offset}::{kind}[]" for offset, kind in enumerate(types))
+
+
+INSERT_GROUP: Final = (
+    f"WITH stored AS (INSERT INTO responses ({COLUMNS}) SELECT * FROM unnest({_unnest(_RESPONSE_TYPES, 1)})) "  # noqa: S608
+    f"INSERT INTO usage SELECT * FROM unnest({_unnest(_USAGE_TYPES, 1 + len(_RESPONSE_TYPES))}) "
+    "ON CONFLICT (response_id) DO NOTHING"
+)
+
+Save = tuple[StoredResponse | None, UsageRow]
+Column = list[str | int | bytes | None]
+
+
+def columns_of(group: Sequence[Save]) -> list[Column]:
+    """The group as arrays for INSERT_GROUP, a column each."""
+    responses = [values_of(response) for response, _ in group if response is not None]
+    lines = [usage_values(usage) for _, usage in group]
+    empty: list[Column] = [[] for _ in _RESPONSE_TYPES]
+    stored = [list(column) for column in zip(*responses, strict=True)] if responses else empty
+    return [*stored, *(list(column) for column in zip(*lines, strict=True))]
+
+
+class Batches:
+    """Collects saves while a group is being written. `write` writes one group, all or nothing."""
+
+    def __init__(self, write: Callable[[Sequence[Save]], Awaitable[None]]) -> None:
+        self._write = write
+        self._queue: deque[tuple[Save, int, asyncio.Future[None]]] = deque()
+        self._queued_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
+        """Returns once the two are committed. Raises StoreUnavailable."""
+        size_bytes = 0 if response is None else response.size_bytes
+        if self._queue and (len(self._queue) >= MAX_QUEUED or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES):
+            raise StoreUnavailable(f"the database does not keep up, {len(self._queue)} responses wait")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._queue.append(((response, usage), size_bytes, future))
+        self._queued_bytes += size_bytes
+        if self._task is None:
+            self._task = loop.create_task(self._drain(), name="antiphon-postgres-batches")
+        await future
+
+    async def close(self) -> None:
+        """Returns once what is queued is written."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                await self._flush(self._take())
+        finally:
+            self._task = None
+            for _, _, future in self._queue:
+                if not future.done():
+                    future.set_exception(StoreUnavailable("the store is closed"))
+
+    def _take(self) -> list[tuple[Save, asyncio.Future[None]]]:
+        group: list[tuple[Save, asyncio.Future[None]]] = []
+        size_bytes = 0
+        while self._queue and len(group) < _MAX_GROUP and size_bytes < _MAX_GROUP_BYTES:
+            save, size, future = self._queue.popleft()
+            self._queued_bytes -= size
+            size_bytes += size
+            if not future.cancelled():
+                group.append((save, future))
+        return group
+
+    async def _flush(self, group: Sequence[tuple[Save, asyncio.Future[None]]]) -> None:
+        if not group:
+            return
+        try:
+            await self._write([save for save, _ in group])
+        except StoreUnavailable as error:
+            if len(group) > 1:
+                for one in group:
+                    await self._flush([one])
+                return
+            _settle(group[0][1], error)
+            return
+        for _, future in group:
+            _settle(future, None)
+
+
+def _settle(future: asyncio.Future[None], error: StoreUnavailable | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

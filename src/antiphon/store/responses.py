@@ -1,0 +1,160 @@
+"""Responses and their ledger: load, chain, delete, purge, and the end of a run in one transaction."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .base import StoredResponse, UsageRow
+from .engine import Engine, Script, Sql
+
+COLUMNS: Final = (
+    "id, project, previous_response_id, status, model, created_at, expires_at, body, input, turns, "
+    "conversation, conversation_position"
+)
+_QUALIFIED: Final = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
+_ALIVE: Final = "(expires_at IS NULL OR expires_at > now_s())"
+_LONGEST_CHAIN: Final = 100_000
+
+# Constants of this module stand in these texts, never a value: values are bound.
+INSERT_RESPONSE: Final = f"INSERT INTO responses ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  # noqa: S608
+
+_USAGE_COLUMNS: Final = (
+    "response_id, project, key_id, model, target, created_at, status, "
+    "input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
+)
+
+# The first line of a response stands: a run that is cut while its save is under way meters itself again.
+INSERT_USAGE: Final = f"""
+    INSERT INTO usage ({_USAGE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (response_id) DO NOTHING"""  # noqa: S608
+
+_LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
+
+_CHAIN: Final = f"""
+    WITH RECURSIVE link (depth, id, previous) AS (
+        SELECT 0, id, previous_response_id FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}
+        UNION ALL
+        SELECT link.depth + 1, r.id, r.previous_response_id
+        FROM link JOIN responses r ON r.id = link.previous
+        WHERE r.project = $2 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < {_LONGEST_CHAIN}
+    )
+    SELECT {_QUALIFIED} FROM link JOIN responses r ON r.id = link.id ORDER BY link.depth DESC"""  # noqa: S608
+
+_DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
+
+_PURGE: Final = """
+    DELETE FROM responses WHERE id IN (
+        SELECT id FROM responses WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) RETURNING id"""
+
+
+def values_of(row: StoredResponse) -> tuple[str | int | bytes | None, ...]:
+    """A response in the order of COLUMNS."""
+    return (
+        row.id,
+        row.project,
+        row.previous_response_id,
+        row.status,
+        row.model,
+        row.created_at,
+        row.expires_at,
+        row.body,
+        row.input,
+        row.turns,
+        row.conversation,
+        row.conversation_position,
+    )
+
+
+def usage_values(row: UsageRow) -> tuple[str | int, ...]:
+    """A ledger line in the order of its columns."""
+    return (
+        row.response_id,
+        row.project,
+        row.key_id,
+        row.model,
+        row.target,
+        row.created_at,
+        row.status,
+        row.input_tokens,
+        row.cached_tokens,
+        row.cache_write_tokens,
+        row.output_tokens,
+        row.reasoning_tokens,
+    )
+
+
+def insert(response: StoredResponse | None, usage: UsageRow | None) -> Script[None]:
+    """A response and its ledger line, or one of them."""
+    if response is not None:
+        yield Sql(INSERT_RESPONSE, values_of(response))
+    if usage is not None:
+        yield Sql(INSERT_USAGE, usage_values(usage))
+
+
+def load_response(project: str, response_id: str) -> Script[StoredResponse | None]:
+    rows = yield Sql(_LOAD, (response_id, project))
+    return StoredResponse(*rows[0]) if rows else None
+
+
+class ResponseTable:
+    """Finished responses, and those that a background run is still writing."""
+
+    engine: Engine
+
+    async def load(self, project: str, response_id: str) -> StoredResponse | None:
+        """One response, or None if it is absent, deleted, expired, or another project's."""
+        return await self.engine.read(lambda: load_response(project, response_id))
+
+    async def chain(self, project: str, response_id: str) -> list[StoredResponse] | None:
+        """The response and all it follows, oldest first, in one query.
+
+        None if the response or any link of it is absent, deleted, expired or another project's.
+        """
+
+        def script() -> Script[list[StoredResponse]]:
+            rows = yield Sql(_CHAIN, (response_id, project))
+            return [StoredResponse(*row) for row in rows]
+
+        chain = await self.engine.read(script)
+        # The walk ends where a link is absent, deleted, expired or foreign: then the oldest still names another.
+        return chain if chain and chain[0].previous_response_id is None else None
+
+    async def delete(self, project: str, response_id: str) -> bool:
+        """Remove the response's content, its events and kept answers at once; False if it was not there."""
+
+        def script() -> Script[bool]:
+            rows = yield Sql(_DELETE, (response_id, project))
+            if rows:
+                yield Sql("DELETE FROM background WHERE id = $1", (response_id,))
+                yield Sql("DELETE FROM events WHERE response_id = $1", (response_id,))
+                yield Sql("DELETE FROM idempotency WHERE response_id = $1", (response_id,))
+            return bool(rows)
+
+        return await self.engine.write(script)
+
+    async def purge(self, now: int, limit: int = 1000) -> int:
+        """Remove up to `limit` responses, and as many of every other expired thing; how many responses went."""
+
+        def script() -> Script[int]:
+            rows = yield Sql(_PURGE, (now, limit))
+            for statement in _PURGE_OTHERS:
+                yield Sql(statement, (now, limit))
+            return len(rows)
+
+        return await self.engine.write(script)
+
+
+def _purge_of(table: str, key: str) -> str:
+    columns = key.split(", ")
+    on = " AND ".join(f"{table}.{column} = old.{column}" for column in columns)
+    return (
+        f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM (SELECT {key} FROM {table} "  # noqa: S608 - own names
+        f"WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) old WHERE {on})"
+    )
+
+
+_PURGE_OTHERS: Final = (
+    _purge_of("events", "response_id, first"),
+    _purge_of("idempotency", "project, key"),
+    _purge_of("webhook_deliveries", "id"),
+)
