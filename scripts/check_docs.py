@@ -18,6 +18,7 @@ from antiphon.protocol.errors import FAULTS, WIRE
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
+_TABLE: Final = re.compile(r"\| in the file \| variable \| default \| \|\n(\|[^\n]*\n?)+?(?=\n)")
 
 
 def settings_row(name: str) -> str:
@@ -86,8 +87,9 @@ def problems() -> list[str]:
 
 
 def main() -> int:
-    if sys.argv[1:] == ["--settings"]:
-        print(settings_table())
+    if sys.argv[1:] == ["--write"]:
+        path = DOCS / "configuration.md"
+        path.write_text(_TABLE.sub(lambda _: settings_table(), path.read_text("utf-8"), count=1), "utf-8")
         return 0
     found = problems()
     print("\n".join(found), end="\n" if found else "")

@@ -33,10 +33,18 @@ from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import probe_local, refresh_models
 from antiphon.routing.models import Router
 from antiphon.runs.table import RunTable
+from antiphon.runs.worker import Limits, Worker
 from antiphon.server.app import Edge, handle
 from antiphon.server.asgi import Receive, Scope, Send
+from antiphon.server.conversations import ConversationsEndpoint
+from antiphon.server.counting import CountingEndpoint
+from antiphon.server.idempotency import Idempotency
 from antiphon.server.logs import configure_logging
-from antiphon.server.responses import ResponsesEndpoint
+from antiphon.server.models import ModelsEndpoint
+from antiphon.server.probes import Probes
+from antiphon.server.prompts import Prompts, PromptsEndpoint
+from antiphon.server.responses import Edges, ResponsesEndpoint
+from antiphon.server.routes import RouteTable
 from antiphon.store.postgres import open_postgres
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
@@ -121,21 +129,49 @@ class Application:
             now=time.time,
             sleep=asyncio.sleep,
             retention_s=settings.retention_days * _DAY_S or None,
+            lease_s=settings.lease_s,
+            events_s=int(settings.events_hours * 3600),
         )
         table = RunTable(ports)
-        endpoint = ResponsesEndpoint(
-            table, store, max_body_bytes=settings.max_body_bytes, heartbeat_s=settings.heartbeat_s
-        )
-        self._edge = Edge(Keys(store, secret), router, store, endpoint)
+        worker = Worker(table, _limits(settings))
+        self._edge = edge_of(settings, Keys(store, secret), router, table, worker)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
             group.create_task(_chore("purge", partial(_purge, store))),
+            group.create_task(_chore("background", worker.work)),
             group.create_task(_chore("discover", partial(_discover, router, transport, ports))),
         ]
         _drain_on_signal(table)
         gc.collect()
         gc.freeze()  # start-up objects live as long as the process: do not walk them again
         return table, chores
+
+
+def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, worker: Worker) -> Edge:
+    """Every endpoint over one run table and its store."""
+    ports, store, limit = table.ports, table.ports.store, settings.max_body_bytes
+    idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
+    edges = Edges(limit, settings.heartbeat_s)
+    routes = RouteTable(
+        (
+            *ResponsesEndpoint(table, worker, Prompts(store), idempotency, edges).routes(),
+            *CountingEndpoint(ports, limit).routes(),
+            *ConversationsEndpoint(store, limit).routes(),
+            *PromptsEndpoint(store, limit).routes(),
+            *ModelsEndpoint(router).routes(),
+            *Probes(store, lambda: table.is_draining).routes(),
+        )
+    )
+    return Edge(keys, routes, idempotency)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.background_concurrency,
+        settings.background_queue,
+        settings.background_queue_age_s,
+        settings.background_attempts,
+    )
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -76,6 +76,22 @@ SETTINGS: Final = (
     ),
     Setting("retention_days", "store", "retention_days", int, 30, "Days that responses are kept; 0 is forever."),
     Setting(
+        "background_concurrency",
+        "background",
+        "concurrency",
+        int,
+        100,
+        "Background responses that one process works on at once.",
+        least=1,
+    ),
+    Setting("background_queue", "background", "queue", int, 1000, "Background responses of a project that may wait."),
+    Setting(
+        "background_queue_age_s", "background", "queue_age_s", float, 3600.0, "Longest wait of one, seconds.", least=1
+    ),
+    Setting("background_attempts", "background", "attempts", int, 3, "Workers that may try one.", least=1),
+    Setting("lease_s", "background", "lease_s", float, 15.0, "Silence that loses a worker, seconds.", least=0.1),
+    Setting("events_hours", "background", "events_hours", float, 24.0, "Hours that streams can be resumed."),
+    Setting(
         "log_level",
         "log",
         "level",
@@ -143,6 +159,12 @@ class Settings:
     idle_s: float = 120.0
     total_s: float = 1800.0
     drain_s: float = 30.0
+    background_concurrency: int = 100
+    background_queue: int = 1000
+    background_queue_age_s: float = 3600.0
+    background_attempts: int = 3
+    lease_s: float = 15.0
+    events_hours: float = 24.0
     log_level: str = "info"
     log_format: LogFormat = "auto"
     log_content: bool = False

@@ -20,7 +20,7 @@ from tests.harness.contracts import check_error, check_event, check_response
 
 from antiphon.access.keys import Keys
 from antiphon.access.secret import Secret
-from antiphon.app import dialects
+from antiphon.app import dialects, edge_of
 from antiphon.config import ModelAlias, Settings
 from antiphon.engine.carrier import Sealer
 from antiphon.engine.ports import Ports
@@ -32,8 +32,8 @@ from antiphon.providers.simulator_upstream import SimulatorUpstream
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.models import Router
 from antiphon.runs.table import RunTable
+from antiphon.runs.worker import Limits, Worker
 from antiphon.server.app import Edge, handle
-from antiphon.server.responses import ResponsesEndpoint
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
@@ -94,13 +94,13 @@ class Rig:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, **deadlines: float) -> AsyncIterator[Rig]:
+    async def open(cls, folder: Path, *, limits: Limits | None = None, **deadlines: float) -> AsyncIterator[Rig]:
         async with AsyncExitStack() as stack:
             path = folder / "antiphon.db"
             store = await open_sqlite(path)
             stack.push_async_callback(store.close)
-            limits = Deadlines(**({"connect_s": 1.0, "first_byte_s": 2.0, "idle_s": 2.0, "total_s": 4.0} | deadlines))
-            transport = await stack.enter_async_context(Transport(limits, SimulatorUpstream()))
+            patience = Deadlines(**({"connect_s": 1.0, "first_byte_s": 2.0, "idle_s": 2.0, "total_s": 4.0} | deadlines))
+            transport = await stack.enter_async_context(Transport(patience, SimulatorUpstream()))
             gone = Vendor("gone", "chat_completions", "http://127.0.0.1:9/v1", "none", scope="gone")
             router = Router((SIM, gone), ALIASES)
             secret = Secret.of(b"the tests' own secret, 32 bytes!")
@@ -117,9 +117,13 @@ class Rig:
             table = RunTable(ports)
             keys = Keys(store, secret)
             new = await keys.create("default")
-            endpoint = ResponsesEndpoint(table, store, max_body_bytes=1 << 20, heartbeat_s=0.05)
-            yield cls(Edge(keys, router, store, endpoint), table, store, keys, new.key, path)
+            worker = Worker(table, limits or Limits())
+            settings = Settings(max_body_bytes=1 << 20, heartbeat_s=0.05)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            working = group.create_task(worker.work())
+            yield cls(edge_of(settings, keys, router, table, worker), table, store, keys, new.key, path)
             await table.drain(0)
+            working.cancel()
 
     async def request(
         self,

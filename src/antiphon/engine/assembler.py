@@ -5,13 +5,13 @@ first delta under its key and closed by `Ended`, by the next item, or at the end
 by side, what else arrives between their pieces waits until they are whole. The response's `output` is the list of the
 very bytes that `response.output_item.done` carried.
 
-    begin -> (begin_turn -> apply* -> end_turn)+ -> finish | fail
+    begin -> (begin_turn -> apply* -> end_turn)+ -> finish | fail | cancel | steer
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 import msgspec
@@ -79,9 +79,27 @@ class Assembler:
 
     def begin(self) -> None:
         """The response exists: `response.created`, `response.in_progress`."""
+        if self.response.status == "queued":  # a background response was created when it was queued
+            self.proceed()
+            return
         snapshot = raw(self.response)
         self._emit(ev.ResponseCreated(snapshot))
         self._emit(ev.ResponseInProgress(snapshot))
+
+    def proceed(self) -> None:
+        """A worker has taken a queued response up: `response.in_progress`."""
+        self.response.status = "in_progress"
+        self._emit(ev.ResponseInProgress(raw(self.response)))
+
+    def restore(self, output: list[msgspec.Raw], turns: Sequence[StoredTurn], usage: de.Usage) -> None:
+        """Go on from what another worker had come to; items after the last finished turn are abandoned."""
+        self.response.status = "in_progress"
+        self._output = [*output]
+        self.turns = [*turns]
+        self.usage = usage
+        whole = self.turns[-1].end if self.turns else 0
+        if whole < len(output):
+            self.turns.append(StoredTurn(whole, len(output), None, is_abandoned=True))
 
     def begin_turn(self, family: str, scope: str, model: str) -> None:
         """A model turn begins; the three name who will be able to read its blocks again."""
@@ -157,10 +175,56 @@ class Assembler:
         response.error = ResponseError(code, error.message)
         return ev.ResponseFailed(raw(response))
 
+    def take_call_ids(self, call_ids: set[str]) -> None:
+        """Call ids that must not be used again."""
+        self._taken |= call_ids
+
+    def cancel(self) -> ev.Terminal:
+        """The terminal event of a response that was cancelled: no event of its own is defined for it.
+
+        Clients that follow learn from the response's status; OpenAI's event types end in completed, incomplete, failed.
+        """
+        self._close_all("incomplete")
+        response = self._settled(None)
+        response.status = "cancelled"
+        return ev.ResponseFailed(raw(response))
+
+    def steer(self) -> ev.Terminal:
+        """The terminal event of a response that new input of the user interrupted."""
+        self._close_all("incomplete")
+        response = self._settled(None)
+        response.status = "incomplete"
+        response.incomplete_details = IncompleteDetails("steered")
+        return ev.ResponseIncomplete(raw(response))
+
+    def output(self) -> list[msgspec.Raw]:
+        """The finished items."""
+        return [item for item in self._output if item is not None]
+
+    def add_usage(self, usage: de.Usage) -> None:
+        """Count what a model call beside the answer's own turns has used."""
+        past = self.usage
+        self.usage = de.Usage(
+            past.input_tokens + usage.input_tokens,
+            past.cached_tokens + usage.cached_tokens,
+            past.cache_write_tokens + usage.cache_write_tokens,
+            past.output_tokens + usage.output_tokens,
+            past.reasoning_tokens + usage.reasoning_tokens,
+        )
+
+    def add_item(self, item_type: str, make: Callable[[str, str], msgspec.Raw], content: str, progress: str) -> None:
+        """An item of our own making: added empty, one event on its progress, done with its content."""
+        place = self._place(item_type)
+        item = make(place.item_id, content)
+        self._emit(ev.OutputItemAdded(place.output_index, make(place.item_id, "")))
+        self._emit(ev.Forwarded(progress, place.item_id, place.output_index, {}))
+        self._output[place.output_index] = item
+        self._emit(ev.OutputItemDone(place.output_index, item))
+
     def _settled(self, completed_at: int | None) -> Response:
         response = self.response
         response.completed_at = completed_at
-        response.output = [item for item in self._output if item is not None]
+        response.output = self.output()
         response.usage = ResponseUsage.of(self.usage)
         return response
 
@@ -286,14 +350,8 @@ class Assembler:
         self._close(delta.key, delta.status)
 
     def _on_used(self, delta: de.Used) -> None:
-        past, now = self._past_usage, delta.usage
-        self.usage = de.Usage(
-            past.input_tokens + now.input_tokens,
-            past.cached_tokens + now.cached_tokens,
-            past.cache_write_tokens + now.cache_write_tokens,
-            past.output_tokens + now.output_tokens,
-            past.reasoning_tokens + now.reasoning_tokens,
-        )
+        self.usage = self._past_usage
+        self.add_usage(delta.usage)
 
     def _on_kept(self, delta: de.Kept) -> None:
         self._kept = delta

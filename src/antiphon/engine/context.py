@@ -1,6 +1,8 @@
 """previous_response_id and the request's own items to the whole context of a turn.
 
     chain      each stored response in order: its input, its model turns with their replay records
+    conversation  its items in order, those of one model turn together again
+    compaction sealed summaries opened; what they replace is left out
     reference  item_reference -> the stored item
     reasoning  encrypted_content of ours -> the provider's blocks; an id of ours -> the blocks kept with that response;
                anything else stays a plain Reasoning item (a native upstream may read it, others drop it)
@@ -12,7 +14,6 @@ guide; reference "State, storage, chaining".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -31,56 +32,110 @@ from antiphon.protocol.items import (
 from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning
-from antiphon.store.base import StoredResponse
+from antiphon.store.base import ConversationRow, StoredResponse
 from antiphon.store.store import Store
 
 from .carrier import Sealer
-from .history import carried_record, entries_of, find_item, in_parts
+from .compaction import expand
+from .context_base import Context, Origin
+from .conversation_items import conversation_entries
+from .history import abandoned_calls, carried_record, entries_of, find_item, in_parts, is_kept
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The entries of the turn, oldest first; the request's own items with references resolved; call ids in use."""
-
-    entries: tuple[Entry, ...]
-    own_input: tuple[InputItem, ...]
-    call_ids: set[str]
-
-
-async def build_context(request: CreateResponse, store: Store, sealer: Sealer, project: str) -> Context:
+async def build_context(request: CreateResponse, store: Store, sealer: Sealer, origin: Origin) -> Context:
     """Assemble what the model sees.
 
     Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair) and NotFound for an
     item_reference to nothing in this project.
     """
-    entries: list[Entry] = []
+    past = _Past(store, sealer, origin)
     if request.previous_response_id is not None:
-        entries = await _chain(request.previous_response_id, store, sealer, project)
-    resolver = _Resolver(store, sealer, project)
+        await past.read_chain(request.previous_response_id)
+    elif origin.conversation is not None:
+        await past.read_conversation(origin.conversation)
+    entries, resolver = past.entries, past.resolver
     own: list[InputItem] = []
     for position, item in enumerate(request.input):
         resolved = await resolver.dereference(item, position)
         own.append(resolved)
-        entries.append(await resolver.entry(resolved.item))
+        if not past.is_abandoned(resolved.item):
+            entries.append(await resolver.entry(resolved.item))
+    entries = expand(entries, sealer, origin.project)
     return Context(tuple(entries), tuple(own), _check_pairs(entries))
 
 
-async def _chain(response_id: str, store: Store, sealer: Sealer, project: str) -> list[Entry]:
-    chain = await store.chain(project, response_id)
-    if chain is None:
-        raise InvalidRequest(
-            f"Previous response with id '{response_id}' not found.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
-    resolver = _Resolver(store, sealer, project)
-    entries: list[Entry] = []
-    for stored in chain:
-        resolver.remember(stored)
-        # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
-        kept = entries_of(stored)
-        entries += [await resolver.entry(entry) if isinstance(entry, Reasoning) else entry for entry in kept]
-    return entries
+class _Past:
+    """What the model has seen before this request."""
+
+    def __init__(self, store: Store, sealer: Sealer, origin: Origin) -> None:
+        self.entries: list[Entry] = []
+        self.resolver = _Resolver(store, sealer, origin.project)
+        self._store = store
+        self._origin = origin
+        self._abandoned: set[str] = set()
+
+    async def read_chain(self, response_id: str) -> None:
+        chain = await self._links(response_id)
+        if chain is None:
+            raise InvalidRequest(
+                f"Previous response with id '{response_id}' not found.",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+        root = chain[0]
+        if root.conversation is not None:
+            await self._read_items(root.conversation, root.conversation_position)
+        for stored in chain:
+            if stored.status in ("queued", "in_progress"):
+                raise InvalidRequest(
+                    f"Previous response with id '{stored.id}' is not finished: its status is {stored.status}.",
+                    param="previous_response_id",
+                    code="previous_response_not_finished",
+                )
+            self.resolver.remember(stored)
+            # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
+            kept = [entry for entry in entries_of(stored) if not self.is_abandoned(entry)]
+            self.entries += [await self._opened(entry) for entry in kept]
+            self._abandoned |= abandoned_calls(stored)
+
+    async def _opened(self, entry: Entry) -> Entry:
+        return await self.resolver.entry(entry) if isinstance(entry, Reasoning) else entry
+
+    async def _links(self, response_id: str) -> list[StoredResponse] | None:
+        """The chain, its newest links from this connection's memory and the rest from the store."""
+        local: list[StoredResponse] = []
+        oldest: str | None = response_id
+        while oldest is not None and oldest in self._origin.local:
+            local.insert(0, self._origin.local[oldest])
+            oldest = local[0].previous_response_id
+        if oldest is None:
+            return local
+        chain = await self._store.chain(self._origin.project, oldest)
+        if chain is None or not all(is_kept(stored) for stored in chain):
+            return None
+        return [*chain, *local]
+
+    async def read_conversation(self, conversation: ConversationRow) -> None:
+        await self._read_items(conversation.id, None)
+        holes = set(conversation.holes.split("\n")) - {""}
+        self.entries = [entry for entry in self.entries if not _is_of(entry, holes)]
+
+    async def _read_items(self, conversation_id: str, before: int | None) -> None:
+        items = await self._store.all_items(conversation_id, before)
+        self.entries += [await self._opened(entry) for entry in conversation_entries(items)]
+
+    def is_abandoned(self, entry: Entry) -> bool:
+        """An output for a call that no model asked for."""
+        return bool(self._abandoned) and _is_of(entry, self._abandoned)
+
+
+def _is_of(entry: Entry, call_ids: set[str]) -> bool:
+    """A call, or an output, by one of these ids; of a model turn, a turn that is that call alone."""
+    if isinstance(entry, ModelTurn):
+        return all(_is_of(item, call_ids) for item in entry.items)
+    if isinstance(entry, FunctionCall | CustomToolCall | FunctionCallOutput | CustomToolCallOutput):
+        return entry.call_id in call_ids
+    return False
 
 
 class _Resolver:
@@ -110,6 +165,9 @@ class _Resolver:
             return item
         stored = await self._response_of(reference.id)
         raw = find_item(stored, reference.id) if stored is not None else None
+        if raw is None:
+            kept = await self._store.find_item(self._project, reference.id)
+            raw = None if kept is None else msgspec.Raw(kept.body)
         if raw is None:
             raise NotFound(
                 f"Item with id '{reference.id}' not found. Items are not persisted when `store` is set to false. "

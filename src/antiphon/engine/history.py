@@ -17,6 +17,7 @@ from antiphon.protocol.items import (
     InputText,
     Item,
     Message,
+    Opaque,
     OutputText,
 )
 from antiphon.protocol.parsing import parse_item
@@ -28,17 +29,20 @@ from antiphon.store.base import StoredResponse
 class StoredTurn(msgspec.Struct, frozen=True):
     """One model turn of a response: its output items are `output[first:end]`.
 
-    `carried` maps an output index to the record of that reasoning item alone.
+    `carried` maps an output index to the record of that reasoning item alone. `is_abandoned`: its worker was lost and
+    the turn was asked again; clients have seen the items, no model sees them any more.
     """
 
     first: int
     end: int
     record: ReplayRecord | None
     carried: dict[int, ReplayRecord] = {}
+    is_abandoned: bool = False
 
 
 class _Body(msgspec.Struct, frozen=True):
     output: tuple[msgspec.Raw, ...]
+    store: bool = True
 
 
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
@@ -56,6 +60,11 @@ def encode_turns(turns: Sequence[StoredTurn]) -> bytes:
 def output_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
     """The output items of a stored response, as JSON."""
     return _decode_body(stored.body).output
+
+
+def is_kept(stored: StoredResponse) -> bool:
+    """False for a background response with store:false, which is there for a while only to be polled."""
+    return _decode_body(stored.body).store
 
 
 def input_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
@@ -76,15 +85,35 @@ def entries_of(stored: StoredResponse) -> list[Entry]:
     """
     entries: list[Entry] = [parse_item(raw) for raw in input_of(stored)]
     output = [parse_item(raw) for raw in output_of(stored)]
+    position = 0
     for turn in turns_of(stored):
+        entries += [item for item in output[position : turn.first] if _is_compaction(item)]
+        position = turn.end
+        if turn.is_abandoned:
+            continue
         items = tuple(output[turn.first : turn.end])
-        whole = tuple(item for item in items if not _is_cut_call(item))
+        whole = tuple(item for item in items if not is_cut_call(item))
         if whole:
             entries.append(ModelTurn(whole, turn.record if len(whole) == len(items) else None))
-    return entries
+    return entries + [item for item in output[position:] if _is_compaction(item)]
 
 
-def _is_cut_call(item: Item) -> bool:
+def _is_compaction(item: Item) -> bool:
+    """An item of our own making between model turns."""
+    return isinstance(item, Opaque) and item.type == "compaction"
+
+
+def abandoned_calls(stored: StoredResponse) -> set[str]:
+    """Call ids of abandoned turns: a client may answer them, no model asked for them."""
+    turns = [turn for turn in turns_of(stored) if turn.is_abandoned]
+    if not turns:
+        return set()
+    output = [parse_item(raw) for raw in output_of(stored)]
+    items = [item for turn in turns for item in output[turn.first : turn.end]]
+    return {item.call_id for item in items if isinstance(item, FunctionCall | CustomToolCall)}
+
+
+def is_cut_call(item: Item) -> bool:
     return isinstance(item, FunctionCall | CustomToolCall) and item.status == "incomplete"
 
 

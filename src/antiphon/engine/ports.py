@@ -37,7 +37,10 @@ Send = Callable[[HttpRequest], AbstractAsyncContextManager[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """`resolve` raises InvalidRequest(model_not_found); `send` closes the upstream when its block is left."""
+    """`resolve` raises InvalidRequest(model_not_found); `send` closes the upstream when its block is left.
+
+    `lease_s`: how long a worker may be silent before another takes its runs; `events_s`: how long events are kept.
+    """
 
     store: Store
     resolve: Callable[[str], tuple[Target, ...]]
@@ -47,3 +50,5 @@ class Ports:
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     retention_s: int | None
+    lease_s: float = 15.0
+    events_s: int = 86_400

@@ -2,13 +2,14 @@
 
     context -> Turn -> (encode, send, decode, assemble)+ -> Outcome
 
-Before the first upstream 2xx every error is raised and becomes an HTTP status; afterwards it becomes the terminal
-`response.failed`. The terminal event is returned, not emitted: the response must be stored first.
+Before the first upstream 2xx every error is raised and becomes an HTTP status; afterwards, and for background
+responses from the start, it becomes the terminal `response.failed`. The terminal event is returned, not emitted: the
+response must be stored first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,13 +22,36 @@ from antiphon.protocol.response import Response, new_response
 from antiphon.providers.base import Decoder, HttpRequest, ReplayRecord, Target, Turn
 
 from .assembler import Assembler
+from .compaction import compact_context, compaction_item, wants_compaction
 from .context import build_context
+from .context_base import Context, Origin
 from .history import StoredTurn
 from .ports import Ports, Reply
+from .recovery import Checkpoint, restore
+from .truncation import Trimmer
 from .upstream import Answering, open_upstream
 
 MAX_CONTINUATIONS: Final = 10
 """How often one turn may be paused and continued; beyond it the response ends as incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What is left of a background response's earlier workers: recorded events, and what they had finished."""
+
+    events: Sequence[bytes]
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One response to make. `recovered` is set for background responses, at their first attempt too."""
+
+    request: CreateResponse
+    response_id: str
+    created_at: int
+    origin: Origin
+    recovered: Recovered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +67,55 @@ class Outcome:
 
 
 class Progress:
-    """What is known of a response while it runs, for the edge (headers) and for metering a cut one."""
+    """What is known of a response while it runs, for the edge (headers), for metering a cut one, and to go on from.
+
+    `is_steered` is set by the edge: the answer is to end where it is.
+    """
 
     def __init__(self) -> None:
         self.dropped: tuple[str, ...] = ()
         self.target = ""
         self.assembler: Assembler | None = None
+        self.own_input: tuple[InputItem, ...] = ()
+        self.checkpoint = Checkpoint()
+        self.is_steered = False
 
     @property
     def usage(self) -> Usage:
         return self.assembler.usage if self.assembler is not None else Usage()
 
+    def outcome(self, terminal: Terminal) -> Outcome:
+        """The outcome of a response that ends with `terminal`, wherever it stands."""
+        assembler = self.assembler
+        assert assembler is not None, "a response that ends was begun"
+        return Outcome(
+            terminal, assembler.response, self.own_input, tuple(assembler.turns), assembler.usage, self.target
+        )
 
-async def respond(
-    request: CreateResponse,
-    response_id: str,
-    project: str,
-    ports: Ports,
-    emit: Callable[[Event], None],
-    progress: Progress,
-) -> Outcome:
+
+async def respond(assignment: Assignment, ports: Ports, emit: Callable[[Event], None], progress: Progress) -> Outcome:
     """Run one request to its end.
 
     Raises ApiError only before anything was emitted; after that the outcome's terminal event tells the failure.
     """
-    targets = ports.resolve(request.model)
-    context = await build_context(request, ports.store, ports.sealer, project)
-    response = new_response(request, response_id, int(ports.now()))
-    seal = _sealing(ports, project) if request.wants_carrier else None
-    assembler = Assembler(response, emit, seal=seal, taken_call_ids=context.call_ids)
-    loop = _Loop(ports, assembler, progress)
-    terminal = await loop.run(Turn(request, context.entries), targets)
-    return Outcome(terminal, response, context.own_input, tuple(assembler.turns), assembler.usage, progress.target)
+    request, recovered = assignment.request, assignment.recovered
+    response = new_response(request, assignment.response_id, assignment.created_at)
+    seal = _sealing(ports, assignment.origin.project) if request.wants_carrier else None
+    assembler = Assembler(response, emit, seal=seal)
+    loop = _Loop(ports, assembler, progress, assignment.origin.project)
+    if recovered is not None:
+        loop.take_up(recovered, emit)
+    try:
+        targets = ports.resolve(request.model)
+        context = await build_context(request, ports.store, ports.sealer, assignment.origin)
+        progress.own_input = context.own_input
+        assembler.take_call_ids(context.call_ids)
+        terminal = await loop.run(request, context, targets)
+    except ApiError as error:
+        if not loop.has_begun:
+            raise
+        terminal = assembler.fail(error)
+    return progress.outcome(terminal)
 
 
 def _sealing(ports: Ports, project: str) -> Callable[[ReplayRecord], str]:
@@ -87,25 +128,67 @@ def _sealing(ports: Ports, project: str) -> Callable[[ReplayRecord], str]:
 class _Loop:
     """Model turns of one response, one upstream call after another."""
 
-    def __init__(self, ports: Ports, assembler: Assembler, progress: Progress) -> None:
+    def __init__(self, ports: Ports, assembler: Assembler, progress: Progress, project: str) -> None:
         self._ports = ports
         self._assembler = assembler
         self._progress = progress
-        self._has_begun = False
+        self._project = project
+        self.has_begun = False
+        self._has_called = False
 
-    async def run(self, turn: Turn, targets: tuple[Target, ...]) -> Terminal:
-        try:
-            for _ in range(MAX_CONTINUATIONS):
-                answered_by = await self._call(turn, targets)
-                if not self._assembler.paused:
-                    break
-                targets = (answered_by,)  # the blocks to continue are this target's own
-                turn = replace(turn, pending=(*turn.pending, *self._last_record()))
-        except ApiError as error:
-            if not self._has_begun:
-                raise
-            return self._assembler.fail(error)
-        return self._assembler.finish(int(self._ports.now()))
+    def take_up(self, recovered: Recovered, emit: Callable[[Event], None]) -> None:
+        """A background response: it was created when it was queued, and perhaps begun by another worker."""
+        checkpoint = recovered.checkpoint
+        self._progress.assembler = self._assembler
+        self._progress.checkpoint = checkpoint
+        self._progress.target = checkpoint.target
+        self.has_begun = True
+        if not restore(self._assembler, recovered.events, checkpoint, emit):
+            self._assembler.proceed()
+
+    async def run(self, request: CreateResponse, context: Context, targets: tuple[Target, ...]) -> Terminal:
+        """Every model turn. Raises ApiError."""
+        if not request.generate:
+            return self._warm_up()
+        checkpoint = self._progress.checkpoint
+        if checkpoint.is_over:
+            self._assembler.finished = checkpoint.finished
+            return self._assembler.finish(self._now())
+        if wants_compaction(request, context):
+            context = await self._compact(request, context, targets)
+            if context.is_only_compaction:
+                return self._assembler.finish(self._now())
+        turn = Turn(request, context.entries)
+        if checkpoint.is_paused:
+            targets = self._ports.resolve(checkpoint.target)
+            turn = replace(turn, pending=checkpoint.pending())
+        for _ in range(MAX_CONTINUATIONS):
+            answered_by = await self._call(turn, targets)
+            if self._progress.is_steered:
+                return self._assembler.steer()
+            if not self._assembler.paused:
+                break
+            targets = (answered_by,)  # the blocks to continue are this target's own
+            turn = replace(turn, pending=(*turn.pending, *self._last_record()))
+        return self._assembler.finish(self._now())
+
+    def _now(self) -> int:
+        return int(self._ports.now())
+
+    def _warm_up(self) -> Terminal:
+        self._progress.assembler = self._assembler
+        self._assembler.begin()
+        return self._assembler.finish(self._now())
+
+    async def _compact(self, request: CreateResponse, context: Context, targets: tuple[Target, ...]) -> Context:
+        compacted = await compact_context(request, context, targets, self._ports, self._project)
+        self._progress.assembler = self._assembler
+        self._begin()
+        self._assembler.add_usage(compacted.usage)
+        self._assembler.add_item(
+            "compaction", compaction_item, compacted.encrypted_content, "response.compaction.compacting"
+        )
+        return compacted.context
 
     def _last_record(self) -> tuple[ReplayRecord, ...]:
         record = self._assembler.turns[-1].record
@@ -113,9 +196,12 @@ class _Loop:
 
     async def _call(self, turn: Turn, targets: tuple[Target, ...]) -> Target:
         async with AsyncExitStack() as stack:
-            answering = await open_upstream(turn, targets, self._ports, stack, self._note_attempt)
+            answering = await self._open(turn, targets, stack)
             target = answering.target
-            self._begin(answering)
+            for item_id, reason in () if self._has_called else answering.request.removed:
+                self._assembler.note_removed(item_id, reason)
+            self._has_called = True
+            self._begin()
             self._assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
             try:
                 await self._read(answering.reply, answering.dialect.decoder(target, answering.request))
@@ -123,26 +209,48 @@ class _Loop:
                 self._assembler.end_turn()
         if self._assembler.failure is not None:
             raise self._assembler.failure
+        self._note_turn()
         return target
+
+    async def _open(self, turn: Turn, targets: tuple[Target, ...], stack: AsyncExitStack) -> Answering:
+        """Open the upstream; a context that is too long is cut from its beginning where the request allows it."""
+        trimmer = Trimmer(turn)
+        turn = trimmer.fit(targets)
+        try:
+            return await open_upstream(turn, targets, self._ports, stack, self._note_attempt)
+        except UpstreamFault as fault:
+            shorter = trimmer.shorten(fault)
+            if shorter is None:
+                raise
+            return await open_upstream(shorter, targets, self._ports, stack, self._note_attempt)
 
     def _note_attempt(self, target: Target, request: HttpRequest) -> None:
         self._progress.target = target.name
         self._progress.dropped = request.dropped
         self._progress.assembler = self._assembler
 
-    def _begin(self, answering: Answering) -> None:
-        if self._has_begun:
-            return
-        self._has_begun = True
-        for item_id, reason in answering.request.removed:
-            self._assembler.note_removed(item_id, reason)
-        self._assembler.begin()
+    def _note_turn(self) -> None:
+        """A model turn is whole: from here another worker could go on."""
+        assembler = self._assembler
+        self._progress.checkpoint = Checkpoint(
+            tuple(assembler.turns),
+            assembler.usage,
+            self._progress.target,
+            not assembler.paused and not self._progress.is_steered,
+            assembler.paused,
+            assembler.finished,
+        )
+
+    def _begin(self) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            self._assembler.begin()
 
     async def _read(self, reply: Reply, decoder: Decoder) -> None:
         assembler = self._assembler
         async for chunk in reply.chunks():
             assembler.apply_all(decoder.feed(chunk))
-            if assembler.failure is not None:
+            if assembler.failure is not None or self._progress.is_steered:
                 return
             if assembler.finished is not None:
                 break  # some servers keep the connection open after their last event

@@ -63,6 +63,20 @@ async def open_upstream(
     raise last
 
 
+def check_encodable(turn: Turn, targets: Sequence[Target], ports: Ports) -> None:
+    """Raises InvalidRequest when the turn cannot be encoded for any target."""
+    last: InvalidRequest | None = None
+    for target in targets:
+        try:
+            ports.dialects[target.vendor.dialect].encode(turn, target)
+        except InvalidRequest as refusal:
+            last = refusal
+        else:
+            return
+    if last is not None:
+        raise last
+
+
 async def _attempts(dialect: Dialect, request: HttpRequest, ports: Ports, stack: AsyncExitStack) -> Reply:
     attempt = 1
     while True:

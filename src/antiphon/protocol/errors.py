@@ -71,7 +71,16 @@ class MethodNotAllowed(ApiError):
 
 
 class Conflict(ApiError):
-    """The thing is being changed by somebody else."""
+    """The thing is being changed by somebody else; `should_retry` says whether asking again can help."""
+
+    def __init__(self, message: str, *, code: str | None = None, should_retry: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.should_retry = should_retry
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        told = (("x-should-retry", "true" if self.should_retry else "false"),)
+        return told + retry_headers(1) if self.should_retry else told
 
 
 class TooLarge(ApiError):

@@ -26,6 +26,10 @@ class ResponseCreated(_AboutResponse, tag="response.created"):
     """The upstream answered 2xx: the response exists."""
 
 
+class ResponseQueued(_AboutResponse, tag="response.queued"):
+    """A background response waits for a worker."""
+
+
 class ResponseInProgress(_AboutResponse, tag="response.in_progress"):
     """The model works."""
 
@@ -150,6 +154,7 @@ class Forwarded(msgspec.Struct):
 Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
 Event = (
     ResponseCreated
+    | ResponseQueued
     | ResponseInProgress
     | ResponseCompleted
     | ResponseIncomplete
@@ -185,6 +190,11 @@ DELTAS: Final = (
     CustomInputDelta,
 )
 """Events whose frames carry `obfuscation` padding unless the client declines it."""
+
+DELTA_TYPES: Final = frozenset(str(kind.__struct_config__.tag) for kind in DELTAS)
+TERMINAL_TYPES: Final = frozenset(
+    str(kind.__struct_config__.tag) for kind in (ResponseCompleted, ResponseIncomplete, ResponseFailed)
+)
 
 _encoder: Final = msgspec.json.Encoder()
 

@@ -85,6 +85,14 @@ def invalid(param: str | None, message: str, code: str = "invalid_value") -> Inv
     return InvalidRequest(message, param=param, code=code)
 
 
+def not_json(error: Exception) -> InvalidRequest:
+    """The body is no JSON at all."""
+    return InvalidRequest(
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+        f"correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error}.)"
+    )
+
+
 def unknown_parameter(param: str, known: Iterable[str]) -> InvalidRequest:
     """`unknown_parameter`, with the nearest known name if one is near."""
     name = re.split(r"[.\]]", param)[-1]

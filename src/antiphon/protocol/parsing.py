@@ -14,10 +14,10 @@ import msgspec
 
 from . import request_schema as schema
 from .errors import InvalidRequest
-from .explain import explain, invalid, missing_parameter, unknown_parameter, wrong_type
+from .explain import explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import parse_item, read_input
 from .items import AdditionalTools, ToolSearchOutput
-from .request import CreateResponse, InputItem, ReasoningSettings, Text, TextFormat
+from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
 from .tool_parsing import echo_tool, parse_tool_choice, parse_tools
 from .tools import Tool
 
@@ -38,20 +38,13 @@ def parse_request(body: bytes) -> CreateResponse:
     except msgspec.ValidationError as error:
         raise _first_fault(body) or explain(error, Wire) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_json(error) from error
-    if wire.model is None or not wire.model:
+        raise not_json(error) from error
+    if not wire.model and (wire.model is not None or wire.prompt is None):
         raise _no_model(wire.model)
     try:
-        return _request(wire, wire.model)
+        return _request(wire, wire.model or "")
     except (UnicodeDecodeError, RecursionError) as error:
-        raise _not_json(error) from error
-
-
-def _not_json(error: Exception) -> InvalidRequest:
-    return InvalidRequest(
-        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
-        f"correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error}.)"
-    )
+        raise not_json(error) from error
 
 
 def _no_model(model: str | None) -> InvalidRequest:
@@ -67,8 +60,8 @@ def _first_fault(body: bytes) -> InvalidRequest | None:
     except msgspec.ValidationError:
         return _not_an_object(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        return _not_json(error)
-    if "model" not in fields or bytes(fields["model"]) == _NULL:
+        return not_json(error)
+    if bytes(fields.get("model", _NULL)) == _NULL and "prompt" not in fields:
         return missing_parameter("model")
     for name in ("model", *fields, *Wire.__struct_fields__):
         fault = _field_fault(name, fields)
@@ -81,7 +74,7 @@ def _not_an_object(body: bytes) -> InvalidRequest:
     try:
         document: object = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        return _not_json(error)
+        return not_json(error)
     kinds: dict[type, str] = {list: "array", str: "str", bool: "bool", int: "int", float: "float"}
     return wrong_type("", "object", kinds.get(type(document), "null"))
 
@@ -111,8 +104,7 @@ def _request(wire: Wire, model: str) -> CreateResponse:
     declared = [*tools, *(tool for item, _ in rows for tool in _tools_in(item))]
     parsed_choice = parse_tool_choice(choice, declared)
     _refuse_later(wire)
-    if not _is_said(wire.input) and wire.previous_response_id is None:
-        raise missing_parameter("input")
+    _check_state(wire)
     return msgspec.structs.replace(
         _settings(wire, model),
         input=tuple(InputItem(item, raw) for item, raw in rows),
@@ -130,6 +122,10 @@ def _settings(wire: Wire, model: str) -> CreateResponse:
         model=model,
         instructions=wire.instructions,
         previous_response_id=wire.previous_response_id,
+        conversation=_conversation(wire.conversation),
+        prompt=_prompt(wire.prompt),
+        compact_threshold=_compact_threshold(wire.context_management),
+        background=wire.background is True,
         store=wire.store is not False,
         stream=wire.stream is True,
         include_obfuscation=options is None or options.include_obfuscation is not False,
@@ -201,17 +197,36 @@ def _later(param: str) -> InvalidRequest:
     )
 
 
+def _conversation(wire: str | schema.ConversationWire | None) -> str | None:
+    return wire.id if isinstance(wire, schema.ConversationWire) else wire
+
+
+def _prompt(wire: schema.PromptWire | None) -> PromptReference | None:
+    return None if wire is None else PromptReference(wire.id, wire.version, wire.variables)
+
+
+def _compact_threshold(rules: tuple[schema.ContextManagement, ...] | None) -> int | None:
+    if not rules:
+        return None
+    return min(rule.compact_threshold or schema.DEFAULT_COMPACT_THRESHOLD for rule in rules)
+
+
+def _check_state(wire: Wire) -> None:
+    """Where the context comes from: one chain, one conversation, or the input alone."""
+    if wire.conversation is not None and wire.previous_response_id is not None:
+        raise invalid(
+            None,
+            "Mutually exclusive parameters: 'conversation' and 'previous_response_id'. "
+            "Ensure you are only providing one of them.",
+            "mutually_exclusive_parameters",
+        )
+    has_context = wire.previous_response_id is not None or wire.conversation is not None or wire.prompt is not None
+    if not _is_said(wire.input) and not has_context:
+        raise missing_parameter("input")
+
+
 def _refuse_later(wire: Wire) -> None:
     """What this release does not do is refused by name, never ignored."""
-    if wire.background:
-        raise _later("background")
-    if wire.truncation == "auto":
-        raise invalid(
-            "truncation",
-            "Unsupported value: 'truncation' does not support 'auto' on this server yet. "
-            "Supported values are: 'disabled'.",
-            "unsupported_value",
-        )
     for name in schema.LATER:
         value: Raw | msgspec.UnsetType = getattr(wire, name)
         if _is_said(value) and bytes(value) not in (b"[]", b"{}"):

@@ -61,6 +61,16 @@ def parse_list_query(pairs: Pairs) -> ListQuery:
     return ListQuery(values.get("after") or None, "asc" if order == "asc" else "desc", limit, include)
 
 
+def parse_version_query(pairs: Pairs) -> str | None:
+    """`version`, if it is given. Raises InvalidRequest for any other parameter."""
+    return _collect(pairs, ("version",))[0].get("version")
+
+
+def parse_include_query(pairs: Pairs) -> frozenset[str]:
+    """For endpoints that take `include` alone. Raises InvalidRequest that names the parameter."""
+    return _collect(pairs, ())[1]
+
+
 def parse_retrieve_query(pairs: Pairs) -> RetrieveQuery:
     """Raises InvalidRequest that names the parameter."""
     values, include = _collect(pairs, ("stream", "starting_after", "include_obfuscation"))

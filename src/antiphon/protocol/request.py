@@ -49,6 +49,14 @@ class ReasoningSettings(msgspec.Struct, frozen=True):
     mode: str | None = None
 
 
+class PromptReference(msgspec.Struct, frozen=True):
+    """`prompt`: a template by id, one of its versions, and values for its placeholders (JSON text or content part)."""
+
+    id: str
+    version: str | None = None
+    variables: dict[str, msgspec.Raw] | None = None
+
+
 class CreateResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One request. None means "not said" where the API has no documented default."""
 
@@ -56,6 +64,12 @@ class CreateResponse(msgspec.Struct, frozen=True, kw_only=True):
     input: tuple[InputItem, ...] = ()
     instructions: str | None = None
     previous_response_id: str | None = None
+    conversation: str | None = None
+    prompt: PromptReference | None = None
+    compact_threshold: int | None = None
+    """`context_management`: tokens of context from which on it is compacted before the model is asked."""
+    generate: bool = True
+    """False warms a WebSocket connection up: the response is made and chained to, no model is asked."""
     store: bool = True
     stream: bool = False
     include_obfuscation: bool = True

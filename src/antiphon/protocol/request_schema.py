@@ -69,6 +69,21 @@ class StreamOptions(_Strict):
     include_obfuscation: bool | None = None
 
 
+class ConversationWire(_Strict):
+    id: str
+
+
+class PromptWire(_Strict):
+    id: str
+    version: str | None = None
+    variables: dict[str, Raw] | None = None
+
+
+class ContextManagement(_Strict):
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Meta(ge=1000, le=MAX_INTEGER)] | None = None
+
+
 class RequestWire(_Strict, kw_only=True):
     """Every parameter of `POST /v1/responses`; None and absent mean the same."""
 
@@ -94,14 +109,14 @@ class RequestWire(_Strict, kw_only=True):
     reasoning: ReasoningWire | None = None
     service_tier: Tier | None = None
     previous_response_id: str | None = None
-    conversation: Maybe = UNSET
-    prompt: Maybe = UNSET
+    conversation: str | ConversationWire | None = None
+    prompt: PromptWire | None = None
     prompt_cache_key: Annotated[str, Meta(max_length=64)] | None = None
     prompt_cache_options: Maybe = UNSET
     prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
     safety_identifier: Annotated[str, Meta(max_length=128)] | None = None
     user: str | None = None
-    context_management: Maybe = UNSET
+    context_management: tuple[ContextManagement, ...] | None = None
     moderation: Maybe = UNSET
     multi_agent: Maybe = UNSET
     image: Maybe = UNSET
@@ -118,5 +133,8 @@ class PromptCacheOptions(_Strict):
     comparison_response_id: str | None = None
 
 
-LATER: Final = ("conversation", "prompt", "context_management", "moderation", "multi_agent", "access_programs")
+DEFAULT_COMPACT_THRESHOLD: Final = 100_000
+"""Tokens, where `context_management` names none."""
+
+LATER: Final = ("moderation", "multi_agent", "access_programs")
 """Parameters of features this release does not have: refused by name, never ignored."""

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from .deltas import Usage
-from .request import CreateResponse, ReasoningSettings, Text
+from .request import CreateResponse, PromptReference, ReasoningSettings, Text
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -55,7 +55,13 @@ class ResponseError(msgspec.Struct, frozen=True):
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
-    reason: Literal["max_output_tokens", "content_filter"]
+    reason: Literal["max_output_tokens", "content_filter", "steered"]
+
+
+class ConversationEcho(msgspec.Struct, frozen=True):
+    """The conversation that the response belongs to."""
+
+    id: str
 
 
 class FormatEcho(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,6 +131,8 @@ class Response(msgspec.Struct, kw_only=True):
     output: list[msgspec.Raw] = []
     parallel_tool_calls: bool = True
     previous_response_id: str | None = None
+    conversation: ConversationEcho | msgspec.UnsetType = msgspec.UNSET
+    prompt: PromptReference | msgspec.UnsetType = msgspec.UNSET
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | msgspec.UnsetType = msgspec.UNSET
     prompt_cache_options: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -152,9 +160,10 @@ class Response(msgspec.Struct, kw_only=True):
 
 
 def new_response(request: CreateResponse, response_id: str, created_at: int) -> Response:
-    """The `in_progress` response that a request begins; `created_at` in Unix seconds, UTC."""
+    """The response that a request begins, `queued` in the background; `created_at` in Unix seconds, UTC."""
     return Response(
         id=response_id,
+        status="queued" if request.background else "in_progress",
         created_at=created_at,
         background=request.background,
         instructions=request.instructions,
@@ -163,6 +172,8 @@ def new_response(request: CreateResponse, response_id: str, created_at: int) -> 
         model=request.model,
         parallel_tool_calls=request.parallel_tool_calls,
         previous_response_id=request.previous_response_id,
+        conversation=msgspec.UNSET if request.conversation is None else ConversationEcho(request.conversation),
+        prompt=request.prompt or msgspec.UNSET,
         prompt_cache_key=request.prompt_cache_key,
         prompt_cache_retention=request.prompt_cache_retention or msgspec.UNSET,
         prompt_cache_options=request.prompt_cache_options or msgspec.UNSET,

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import UpstreamFault
 
 from . import faults
@@ -22,9 +23,11 @@ from .anthropic_models import abilities
 from .anthropic_settings import NEW_VERSION, wire_settings
 from .anthropic_tools import WireTools, declared_by_history, wire_tools
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .side_calls import no_such_call, read_count, side_call
 from .tool_names import lower_tools
 
 MAX_CACHE_CONTROLS: Final = 4
+_COUNTED: Final = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking"})
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -72,6 +75,25 @@ class Anthropic:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""
         return faults.classify(status, headers, body)
+
+    def count_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.count_request`."""
+        if not target.vendor.quirks.anthropic.counts_tokens:
+            return None
+        return side_call(self.encode(turn, target), _url(target.vendor, "/messages/count_tokens"), _COUNTED)
+
+    def read_count(self, body: bytes) -> int:
+        """See `Dialect.read_count`."""
+        return read_count(body)
+
+    def compact_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.compact_request`: the provider compacts inside of answers only."""
+        del turn, target
+        return None
+
+    def read_compaction(self, body: bytes) -> tuple[msgspec.Raw, Usage]:
+        """See `Dialect.read_compaction`."""
+        raise no_such_call(body)
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """See `Dialect.models_request`. The list comes in pages of 20 unless more are asked for."""

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.protocol.deltas import Delta
+from antiphon.protocol.deltas import Delta, Usage
 from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import Item, Reasoning
 from antiphon.protocol.request import CreateResponse
@@ -181,6 +181,22 @@ class Dialect(Protocol):
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """Classify a non-2xx answer. Header names are lower case."""
+        ...
+
+    def count_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """The call that counts this turn's input tokens, or None where there is none."""
+        ...
+
+    def read_count(self, body: bytes) -> int:
+        """The answer to `count_request`. Raises UpstreamFault for anything else."""
+        ...
+
+    def compact_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """The call that compacts this turn's context, or None where there is none."""
+        ...
+
+    def read_compaction(self, body: bytes) -> tuple[msgspec.Raw, Usage]:
+        """The answer to `compact_request`: the provider's own `compaction` item. Raises UpstreamFault."""
         ...
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:

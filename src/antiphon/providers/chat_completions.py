@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import UpstreamFault
 
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
@@ -20,6 +21,7 @@ from .chat_completions_messages import Conversation
 from .chat_completions_settings import Settings
 from .chat_completions_tools import wire_tools
 from .faults import classify
+from .side_calls import no_such_call
 from .tool_names import lower_tools
 
 
@@ -60,6 +62,24 @@ class ChatCompletions:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""
         return classify(status, headers, body)
+
+    def count_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.count_request`: there is none."""
+        del turn, target
+        return None
+
+    def read_count(self, body: bytes) -> int:
+        """See `Dialect.read_count`."""
+        raise no_such_call(body)
+
+    def compact_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.compact_request`: there is none."""
+        del turn, target
+        return None
+
+    def read_compaction(self, body: bytes) -> tuple[msgspec.Raw, Usage]:
+        """See `Dialect.read_compaction`."""
+        raise no_such_call(body)
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """See `Dialect.models_request`."""

@@ -165,6 +165,10 @@ class ResponsesQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tool outputs must be strings, not content lists (llama.cpp)."""
     joins_parallel_calls: bool = False
     """No message may stand between two parallel calls (DeepSeek): it is moved before them."""
+    compacts: bool = False
+    """`POST /responses/compact` is served (OpenAI)."""
+    counts_tokens: bool = False
+    """`POST /responses/input_tokens` is served (OpenAI, Mistral)."""
     takes_obfuscation_option: bool = False
     """`stream_options.include_obfuscation` is known: the padding is switched off, it would be thrown away (OpenAI)."""
 
@@ -176,8 +180,17 @@ class AnthropicQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `anthropic-version` this vendor wants; "" chooses by request and model."""
     max_tokens: int = 0
     """`max_tokens` when the client says none; 0 takes what the model's family allows."""
+    counts_tokens: bool = False
+    """`POST /v1/messages/count_tokens` is served (Anthropic)."""
     caches: bool = True
     """Whether `cache_control` may stand at the top of the body (automatic caching)."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What any vendor can take."""
+
+    context_window: int | None = None
+    """Tokens of context and answer together, the smallest of the vendor's models; None is not known."""
 
 
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,3 +199,4 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chat_completions: ChatQuirks = ChatQuirks()
     responses: ResponsesQuirks = ResponsesQuirks()
     anthropic: AnthropicQuirks = AnthropicQuirks()
+    limits: Limits = Limits()

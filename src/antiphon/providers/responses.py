@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
 from antiphon.protocol.request import (
     INCLUDE_ENCRYPTED_REASONING,
@@ -28,12 +29,17 @@ from .quirks import ResponsesQuirks
 from .responses_decoder import ResponsesDecoder
 from .responses_input import InputRenderer
 from .responses_tools import WireTools, render_tools
+from .side_calls import read_compaction, read_count, side_call
 
 Body = dict[str, object]
 
 _encode: Final = msgspec.json.Encoder().encode
 # The one setting that changes what the answer means: it is honoured or refused, never left out.
 _FORMAT: Final = "text.format"
+_COUNTED: Final = frozenset(
+    {"model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation"}
+)
+_COMPACTED: Final = frozenset({"model", "input", "instructions", "prompt_cache_key", "service_tier"})
 
 
 class Responses:
@@ -73,6 +79,26 @@ class Responses:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """Classify a non-2xx answer. Header names are lower case."""
         return faults.classify(status, headers, body)
+
+    def count_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.count_request`."""
+        if not target.vendor.quirks.responses.counts_tokens:
+            return None
+        return side_call(self.encode(turn, target), _url(target.vendor, "/responses/input_tokens"), _COUNTED)
+
+    def read_count(self, body: bytes) -> int:
+        """See `Dialect.read_count`."""
+        return read_count(body)
+
+    def compact_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.compact_request`."""
+        if not target.vendor.quirks.responses.compacts:
+            return None
+        return side_call(self.encode(turn, target), _url(target.vendor, "/responses/compact"), _COMPACTED)
+
+    def read_compaction(self, body: bytes) -> tuple[msgspec.Raw, Usage]:
+        """See `Dialect.read_compaction`."""
+        return read_compaction(body)
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """The call that lists this vendor's models."""

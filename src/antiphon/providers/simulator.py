@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.tools import AllowedChoice, CustomTool, GrammarSpec, NamedChoice, ToolRef
@@ -19,6 +20,7 @@ from antiphon.protocol.tools import AllowedChoice, CustomTool, GrammarSpec, Name
 from . import simulator_wire as wire
 from .base import Decoder, DialectName, HttpRequest, Target, ToolName, Turn, Vendor
 from .faults import classify
+from .side_calls import no_such_call
 from .simulator_decoder import SimulatorDecoder
 from .simulator_transcript import Transcriber
 from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, lower_tools, referred
@@ -76,6 +78,24 @@ class Simulator:
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """The simulator fails with OpenAI's envelope."""
         return classify(status, headers, body)
+
+    def count_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.count_request`: there is none."""
+        del turn, target
+        return None
+
+    def read_count(self, body: bytes) -> int:
+        """See `Dialect.read_count`."""
+        raise no_such_call(body)
+
+    def compact_request(self, turn: Turn, target: Target) -> HttpRequest | None:
+        """See `Dialect.compact_request`: there is none."""
+        del turn, target
+        return None
+
+    def read_compaction(self, body: bytes) -> tuple[msgspec.Raw, Usage]:
+        """See `Dialect.read_compaction`."""
+        raise no_such_call(body)
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """None: the models are `MODELS`."""

@@ -2,35 +2,60 @@
 
 One writer, any number of readers in the same loop. An event is encoded at most once, when the first reader needs it,
 and its bytes are shared. The log closes once, with an error (nothing was emitted) or without (the last event is
-terminal).
+terminal). A log that goes on where recorded events end begins with a sequence number of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from typing import Final
+from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
 from antiphon.protocol.events import DELTAS, Event, encode_event, type_of
 from antiphon.protocol.sse import frame
+from antiphon.store.base import EventBatch
 
-_PADDING: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_PADDING: Final = b"antiphon-padding"
 _PAD_TO: Final = 16
 
 
-class EventLog:
-    """The events of one run, in order."""
+class Reader(Protocol):
+    """A log as those see it who send it on: positions are sequence numbers."""
 
-    def __init__(self) -> None:
+    @property
+    def error(self) -> ApiError | None: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    async def wait(self, after: int, timeout_s: float | None = None) -> bool:
+        """Until the log is longer than `after` or closed; False when `timeout_s` passed first."""
+        ...
+
+    def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
+        """Events `[first, end)` as server-sent events in one piece, deltas with `obfuscation` if `is_padded`."""
+        ...
+
+    def payloads(self, first: int, end: int) -> list[bytes]:
+        """Events `[first, end)` as JSON."""
+        ...
+
+
+class EventLog:
+    """The events of one run, in order; `first` is the sequence number of the first of them."""
+
+    def __init__(self, first: int = 0) -> None:
         self.error: ApiError | None = None
         self.is_closed = False
+        self._first = first
         self._events: list[Event] = []
         self._encoded: list[bytes | None] = []
         self._waiters: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
-        return len(self._events)
+        return self._first + len(self._events)
 
     @property
     def last(self) -> Event | None:
@@ -38,26 +63,27 @@ class EventLog:
 
     def append(self, event: Event) -> None:
         """Add an event and wake the readers; they run when the writer next awaits, so a burst wakes them once."""
-        event.sequence_number = len(self._events)
+        event.sequence_number = len(self)
         self._events.append(event)
         self._encoded.append(None)
-        self._wake()
+        self.wake()
 
     def close(self, error: ApiError | None = None) -> None:
         """No more events. With `error`, the run was refused before its first event."""
         self.error = error
         self.is_closed = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let those who wait look again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self, after: int, timeout_s: float | None = None) -> bool:
-        """Until the log is longer than `after` or closed; False when `timeout_s` passed first."""
-        if len(self._events) > after or self.is_closed:
+        """See Reader.wait."""
+        if len(self) > after or self.is_closed:
             return True
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -68,29 +94,45 @@ class EventLog:
             return False
         return True
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, number: int) -> bytes:
         """One event as JSON."""
+        index = number - self._first
         known = self._encoded[index]
         if known is None:
             known = self._encoded[index] = encode_event(self._events[index])
         return known
 
+    def payloads(self, first: int, end: int) -> list[bytes]:
+        """See Reader.payloads."""
+        return [self.encoded(number) for number in range(first, end)]
+
+    def preview(self, event: Event) -> bytes:
+        """An event as JSON as it will be once it is appended next."""
+        event.sequence_number = len(self)
+        return encode_event(event)
+
+    def batch(self, first: int) -> EventBatch | None:
+        """Everything from sequence number `first` on as the store keeps it; None if there is nothing."""
+        if first >= len(self):
+            return None
+        return EventBatch(first, len(self) - first, b"\n".join(self.payloads(first, len(self))))
+
     def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
-        """Events `[first, end)` as server-sent events in one piece, deltas with `obfuscation` if `is_padded`."""
+        """See Reader.frames."""
         pieces: list[bytes] = []
-        for index in range(first, end):
-            event = self._events[index]
-            payload = self.encoded(index)
+        for number in range(first, end):
+            event = self._events[number - self._first]
+            payload = self.encoded(number)
             if is_padded and isinstance(event, DELTAS):
-                payload = payload[:-1] + b',"obfuscation":"' + _padding(event.delta) + b'"}'
+                payload = padded(payload, event.delta)
             pieces.append(frame(type_of(event), payload))
         return b"".join(pieces)
 
 
-def _padding(text: str) -> bytes:
-    """Random characters that bring a delta to a multiple of 16, so that its length says little about its text.
+def padded(payload: bytes, text: str) -> bytes:
+    """A delta brought to a multiple of 16 characters, so that its length says little about its text.
 
+    Always the same for the same delta: a resumed stream has the same bytes.
     Source: OpenAI `stream_options.include_obfuscation`.
     """
-    length = _PAD_TO - len(text) % _PAD_TO
-    return "".join(_PADDING[byte % len(_PADDING)] for byte in secrets.token_bytes(length)).encode()
+    return payload[:-1] + b',"obfuscation":"' + _PADDING[: _PAD_TO - len(text) % _PAD_TO] + b'"}'

@@ -5,28 +5,54 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from antiphon.engine.assembler import Assembler
+from antiphon.engine.context_base import Origin
+from antiphon.engine.conversation_items import items_of_input, items_of_output
 from antiphon.engine.history import encode_input, encode_turns
 from antiphon.engine.ports import Ports
-from antiphon.engine.respond import Outcome, Progress, respond
+from antiphon.engine.recovery import restore
+from antiphon.engine.respond import Assignment, Outcome, Progress, Recovered, respond
 from antiphon.protocol.deltas import Usage
-from antiphon.protocol.errors import ApiError, ServerFault, Unavailable
+from antiphon.protocol.errors import ApiError, InvalidRequest, NotFound, ServerFault, Unavailable
 from antiphon.protocol.events import ResponseFailed, Terminal
+from antiphon.protocol.ids import new_id
 from antiphon.protocol.request import CreateResponse
-from antiphon.protocol.response import ResponseError
-from antiphon.store.base import Settlement, StoredResponse, StoreUnavailable, UsageRow
+from antiphon.protocol.response import ResponseError, new_response
+from antiphon.store.base import (
+    ConversationItem,
+    ConversationRow,
+    IdempotentAnswer,
+    LeaseLost,
+    Settlement,
+    StoredResponse,
+    StoreUnavailable,
+    UsageRow,
+    WebhookEvent,
+)
+from antiphon.store.conversations import ConversationBusy
 
 from .log import EventLog
+from .recorder import Recorder
 
 logger: Final = logging.getLogger("antiphon.runs")
+POLLED_S: Final = 600
+"""How long a background response with store:false is there to be polled."""
+_SETTLE_TRIES: Final = 8
+
+Stop = Literal["left", "cancelled", "lost", "draining"]
 
 
 @dataclass(slots=True)
 class Run:
-    """A request in progress. `progress` is what the edge may tell before the end."""
+    """A request in progress. `progress` is what the edge may tell before the end.
+
+    `recorder` is there for background runs: it writes down what they come to. `stop` says why the task was cancelled.
+    `queued` is the row that a background run began with; `stored` the response as its row, once it is over.
+    """
 
     id: str
     project: str
@@ -34,34 +60,92 @@ class Run:
     request: CreateResponse
     log: EventLog = field(default_factory=EventLog)
     progress: Progress = field(default_factory=Progress)
+    origin: Origin = field(default_factory=lambda: Origin(""))
+    created_at: int = 0
+    recorder: Recorder | None = None
+    recovered: Recovered | None = None
+    idempotency_key: str | None = None
+    stop: Stop = "left"
+    stored: StoredResponse | None = None
+    queued: StoredResponse | None = None
 
 
 async def execute(run: Run, ports: Ports) -> None:
     """Carry the run to the close of its log, whatever happens; raises only CancelledError."""
     try:
-        outcome = await respond(run.request, run.id, run.project, ports, run.log.append, run.progress)
+        await _admit(run, ports)
+        outcome = await respond(_assignment(run, ports), ports, run.log.append, run.progress)
         await _settle(run, outcome, ports)
     except asyncio.CancelledError:
-        # The client left, or the server stops: what the model has produced so far is still metered.
-        await asyncio.shield(_meter_cut(run, ports))
-        run.log.close(ServerFault("The run was cancelled."))
+        await asyncio.shield(_cut(run, ports))
         raise
     except ApiError as error:
+        await _give_back(run, ports)
         run.log.close(error)
+    except LeaseLost:
+        logger.warning("run was taken over by another worker", extra={"run": run.id})
+        run.log.close()
     except StoreUnavailable as error:
         logger.error("store unavailable", extra={"run": run.id, "reason": str(error)})
         run.log.close(Unavailable("The server cannot reach its database now. Please try again."))
     except Exception:
         logger.exception("run failed", extra={"run": run.id})
-        _close_broken(run)
+        await _close_broken(run, ports)
+
+
+def _assignment(run: Run, ports: Ports) -> Assignment:
+    run.created_at = run.created_at or int(ports.now())
+    return Assignment(run.request, run.id, run.created_at, run.origin, run.recovered)
+
+
+async def _admit(run: Run, ports: Ports) -> None:
+    """Hold the conversation, if the request names one."""
+    if run.request.conversation is not None:
+        row = await hold_conversation(run.project, run.request.conversation, run.id, ports, ports.lease_s * 4)
+        run.origin = Origin(run.project, row, run.origin.local)
+
+
+async def hold_conversation(
+    project: str, conversation_id: str, holder: str, ports: Ports, lease_s: float
+) -> ConversationRow:
+    """The conversation, held for one response. Raises NotFound, and InvalidRequest (conversation_locked)."""
+    try:
+        row = await ports.store.lock_conversation(project, conversation_id, holder, lease_s)
+    except ConversationBusy as error:
+        raise InvalidRequest(
+            "Another process is currently operating on this conversation. Please retry in a few seconds.",
+            param="conversation",
+            code="conversation_locked",
+        ) from error
+    if row is None:
+        raise NotFound(f"Conversation with id '{conversation_id}' not found.")
+    return row
+
+
+async def keep(run: Run, ports: Ports) -> None:
+    """Renew what the run holds for as long as it takes."""
+    while True:
+        await ports.sleep(ports.lease_s)
+        try:
+            if run.request.conversation is not None:
+                await ports.store.renew_conversation(run.request.conversation, run.id, ports.lease_s * 4)
+            if run.idempotency_key is not None:
+                await ports.store.renew_key(run.project, run.idempotency_key, run.id, ports.lease_s * 4)
+        except StoreUnavailable as error:
+            logger.error("store unavailable", extra={"run": run.id, "reason": str(error)})
 
 
 async def _settle(run: Run, outcome: Outcome, ports: Ports) -> None:
     """Store first, then say so: whoever has seen the terminal event can refer to the response."""
     terminal = outcome.terminal
+    if run.recorder is not None:
+        await run.recorder.stop()
+        run.log.append(terminal)  # followers see what is recorded, and this is recorded with the response
+        await _settle_surely(settlement(run, outcome, ports), ports)
+        run.log.close()
+        return
     try:
-        usage = _usage_row(run, outcome.response.status, ports)
-        await ports.store.settle(Settlement(response=_stored(run, outcome, ports), usage=usage))
+        await ports.store.settle(settlement(run, outcome, ports))
     except StoreUnavailable as error:
         logger.error("response not stored", extra={"run": run.id, "reason": str(error)})
         if not run.request.stream:
@@ -71,11 +155,50 @@ async def _settle(run: Run, outcome: Outcome, ports: Ports) -> None:
     run.log.close()
 
 
-def _stored(run: Run, outcome: Outcome, ports: Ports) -> StoredResponse | None:
-    if not run.request.store:
-        return None
+async def _settle_surely(end: Settlement, ports: Ports) -> None:
+    """A finished background answer waits for its database rather than be made again. Raises as `settle`."""
+    for attempt in range(_SETTLE_TRIES):
+        try:
+            await ports.store.settle(end)
+        except StoreUnavailable as error:
+            logger.error("response not stored", extra={"run": end.usage.response_id, "reason": str(error)})
+            if attempt == _SETTLE_TRIES - 1:
+                raise
+            await ports.sleep(min(0.25 * 2**attempt, 5.0))
+        else:
+            return
+
+
+def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
+    """What the end of this run writes."""
+    response = outcome.response
+    stored = stored_response(run, outcome, ports)
+    is_recorded = run.recorder is not None
+    run.stored = stored
+    has_items = run.origin.conversation is not None and response.status in ("completed", "incomplete")
+    return Settlement(
+        response=stored if run.request.store or is_recorded else None,
+        usage=_usage_row(run, response.status, ports),
+        holder=run.id,
+        conversation=run.request.conversation if run.origin.conversation is not None else None,
+        items=_conversation_items(run, outcome) if has_items else (),
+        lease=run.recorder.lease if run.recorder is not None else None,
+        events=run.log.batch(run.recorder.written) if run.recorder is not None else None,
+        events_expire_at=int(ports.now()) + ports.events_s,
+        keeps_events=run.request.stream,
+        webhook=_webhook_event(run, response.status, ports) if is_recorded else None,
+        idempotency_key=None if is_recorded else run.idempotency_key,
+        idempotent=None if is_recorded or run.idempotency_key is None else _idempotent(run, outcome.terminal),
+    )
+
+
+def stored_response(run: Run, outcome: Outcome, ports: Ports) -> StoredResponse:
+    """The response as its row."""
     response = outcome.response
     expires_at = None if ports.retention_s is None else response.created_at + ports.retention_s
+    if not run.request.store:
+        expires_at = int(ports.now()) + POLLED_S
+    conversation = run.origin.conversation
     return StoredResponse(
         id=run.id,
         project=run.project,
@@ -85,9 +208,37 @@ def _stored(run: Run, outcome: Outcome, ports: Ports) -> StoredResponse | None:
         created_at=response.created_at,
         expires_at=expires_at,
         body=bytes(outcome.terminal.response),
-        input=encode_input(outcome.own_input, run.id),
+        input=encode_input(outcome.own_input, run.id) if run.queued is None else run.queued.input,
         turns=encode_turns(outcome.turns),
+        conversation=None if conversation is None else conversation.id,
+        conversation_position=None if conversation is None else conversation.next_position,
     )
+
+
+def _conversation_items(run: Run, outcome: Outcome) -> tuple[ConversationItem, ...]:
+    own = items_of_input(outcome.own_input, run.id)
+    return (*own, *items_of_output(outcome.response.output, outcome.turns, run.id))
+
+
+def _idempotent(run: Run, terminal: Terminal) -> IdempotentAnswer:
+    if not run.request.stream:
+        return IdempotentAnswer(run.id, "json", bytes(terminal.response))
+    return IdempotentAnswer(
+        run.id, "events", b"\n".join((*run.log.payloads(0, len(run.log)), run.log.preview(terminal)))
+    )
+
+
+def _webhook_event(run: Run, status: str, ports: Ports) -> WebhookEvent:
+    """Only the id goes out; the receiver fetches the response. Source: OpenAI webhooks guide."""
+    event_id, kind = new_id("evt"), f"response.{status}"
+    payload = {
+        "id": event_id,
+        "object": "event",
+        "created_at": int(ports.now()),
+        "type": kind,
+        "data": {"id": run.id},
+    }
+    return WebhookEvent(event_id, kind, msgspec.json.encode(payload))
 
 
 def _usage_row(run: Run, status: str, ports: Ports) -> UsageRow:
@@ -112,25 +263,72 @@ def _not_stored(outcome: Outcome) -> Terminal:
     response = outcome.response
     response.status = "failed"
     response.completed_at = None
+    response.incomplete_details = None
     response.error = ResponseError("server_error", "The response could not be stored. Please try again.")
     return ResponseFailed(msgspec.Raw(msgspec.json.encode(response)))
 
 
-async def _meter_cut(run: Run, ports: Ports) -> None:
-    if run.progress.assembler is None:
-        return
+async def _cut(run: Run, ports: Ports) -> None:
+    """The task was cancelled: what the model has produced so far is still metered, and nothing stays held."""
     try:
-        await ports.store.settle(Settlement(response=None, usage=_usage_row(run, "cancelled", ports)))
+        match run.stop:
+            case "cancelled" if run.progress.assembler is not None:
+                await _settle(run, run.progress.outcome(run.progress.assembler.cancel()), ports)
+            case "draining" if run.recorder is not None:
+                await run.recorder.hand_over()
+            case "draining" if len(run.log) and run.progress.assembler is not None:
+                fault = ServerFault("The server was stopped before the answer was complete. Please try again.")
+                await _settle(run, run.progress.outcome(run.progress.assembler.fail(fault)), ports)
+            case "lost":
+                pass
+            case _:
+                await _give_back(run, ports)
+                if run.progress.assembler is not None:
+                    await ports.store.settle(Settlement(response=None, usage=_usage_row(run, "cancelled", ports)))
+    except LeaseLost:
+        pass  # it ended, or was taken over, in this very moment: what was written stands
     except StoreUnavailable as error:
-        logger.error("cut run not metered", extra={"run": run.id, "reason": str(error)})
+        logger.error("end of a cut run not written", extra={"run": run.id, "reason": str(error)})
+    if not run.log.is_closed:
+        run.log.close(ServerFault("The run was cancelled."))
 
 
-def _close_broken(run: Run) -> None:
+async def end_without_model(run: Run, error: ApiError | None, ports: Ports) -> None:
+    """End a background run that no model is asked for (again): failed, or cancelled where there is no error.
+
+    Raises LeaseLost and StoreUnavailable.
+    """
+    assert run.recovered is not None, "only background runs are taken up"
+    assembler = Assembler(new_response(run.request, run.id, run.created_at), run.log.append)
+    if not restore(assembler, run.recovered.events, run.recovered.checkpoint, run.log.append):
+        assembler.proceed()
+    run.progress.assembler = assembler
+    run.progress.target = run.recovered.checkpoint.target
+    terminal = assembler.cancel() if error is None else assembler.fail(error)
+    await _settle(run, run.progress.outcome(terminal), ports)
+
+
+async def _give_back(run: Run, ports: Ports) -> None:
+    """Nothing came of it: the conversation and the idempotency key are free again."""
+    try:
+        if run.origin.conversation is not None:
+            await ports.store.unlock_conversation(run.origin.conversation.id, run.id)
+        if run.idempotency_key is not None:
+            await ports.store.free_key(run.project, run.idempotency_key, run.id)
+    except StoreUnavailable as error:
+        logger.error("store unavailable", extra={"run": run.id, "reason": str(error)})
+
+
+async def _close_broken(run: Run, ports: Ports) -> None:
     """Our own bug: a status before the first event, `response.failed` after it."""
     fault = ServerFault("The server had an error while processing your request. Please try again.")
     assembler = run.progress.assembler
-    if len(run.log) and assembler is not None:
-        run.log.append(assembler.fail(fault))
-        run.log.close()
-    else:
+    if assembler is None or not (len(run.log) or run.recorder is not None):
+        await _give_back(run, ports)
+        run.log.close(fault)
+        return
+    try:
+        await _settle(run, run.progress.outcome(assembler.fail(fault)), ports)
+    except (StoreUnavailable, LeaseLost) as error:
+        logger.error("broken run not stored", extra={"run": run.id, "reason": str(error)})
         run.log.close(fault)

@@ -31,8 +31,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        path: str = scope["path"]
-        self.path = path.removeprefix("/api") if path.startswith("/api/v1/") else path
+        self.path: str = scope["path"]
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
@@ -40,9 +39,17 @@ class Exchange:
         self.request_id = new_id("req")
         self.status = 0
         self.is_gone = False
+        self.before_answer: Callable[[int, bytes], Awaitable[None]] | None = None
+        """Told of a whole answer before it is sent."""
+        self._body: bytes | None = None
         self._query: bytes = scope["query_string"]
         self._send = send
         self._started_at = time.perf_counter()
+
+    @staticmethod
+    def now() -> int:
+        """Unix seconds, for what a client sees of time."""
+        return int(time.time())
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -59,7 +66,12 @@ class Exchange:
         return given[:_MAX_REQUEST_ID] if given else None
 
     async def body(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
+        """The whole body, also a second time. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
+        if self._body is None:
+            self._body = await self._read_body(limit_bytes)
+        return self._body
+
+    async def _read_body(self, limit_bytes: int) -> bytes:
         self._check_encoding()
         announced = self.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limit_bytes:
@@ -125,6 +137,8 @@ class Exchange:
         self, status: int, body: bytes, extra: Headers = (), content_type: str = "application/json"
     ) -> None:
         """Send a whole answer."""
+        if self.before_answer is not None:
+            await self.before_answer(status, body)
         await self.start(status, content_type, extra, len(body))
         await self.write(body, is_last=True)
 

@@ -11,12 +11,13 @@ from typing import Final
 from antiphon.protocol.errors import ServerFault
 from antiphon.protocol.events import ResponseCompleted, ResponseFailed, ResponseIncomplete
 from antiphon.protocol.sse import DONE, HEARTBEAT
+from antiphon.runs.log import Reader
 from antiphon.runs.run import Run
 
 from .asgi import Exchange, Headers
 
-_EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
-_STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 async def send_json(exchange: Exchange, run: Run) -> None:
@@ -29,31 +30,39 @@ async def send_json(exchange: Exchange, run: Run) -> None:
     last = log.last
     if not isinstance(last, ResponseCompleted | ResponseIncomplete | ResponseFailed):
         raise ServerFault("The response has no end. Please try again.")
-    await exchange.answer(200, bytes(last.response), _run_headers(run))
+    await exchange.answer(200, bytes(last.response), run_headers(run))
 
 
-async def send_stream(exchange: Exchange, run: Run, heartbeat_s: float) -> None:
-    """The log as server-sent events. Raises the run's ApiError if it was refused before its first event."""
+async def send_run(exchange: Exchange, run: Run, heartbeat_s: float) -> None:
+    """The run's log as server-sent events. Raises the run's ApiError if it was refused before its first event."""
     log = run.log
     await log.wait(0)
     if not len(log):
         raise log.error or ServerFault("The response has no events. Please try again.")
     is_padded = run.request.include_obfuscation
-    await exchange.start(200, _EVENT_STREAM, (*_STREAM_HEADERS, *_run_headers(run)))
-    sent = 0
+    await send_log(exchange, log, 0, heartbeat_s, is_padded=is_padded, headers=run_headers(run))
+
+
+async def send_log(
+    exchange: Exchange, log: Reader, after: int, heartbeat_s: float, *, is_padded: bool, headers: Headers = ()
+) -> None:
+    """Events from sequence number `after` on as server-sent events, until the log is closed or the client leaves."""
+    await exchange.start(200, EVENT_STREAM, (*STREAM_HEADERS, *headers))
+    sent = after
+    has_news = True
     while not exchange.is_gone:
         end = len(log)
-        frames = log.frames(sent, end, is_padded=is_padded)
-        sent = end
+        frames = log.frames(sent, end, is_padded=is_padded) if end > sent else b""
+        sent = max(end, sent)
         if log.is_closed:
             await exchange.write(frames + DONE, is_last=True)
             return
-        if frames:
-            await exchange.write(frames)
-        if not await log.wait(sent, heartbeat_s):
-            await exchange.write(HEARTBEAT)
+        if frames or not has_news:
+            await exchange.write(frames or HEARTBEAT)
+        has_news = await log.wait(sent, heartbeat_s)
 
 
-def _run_headers(run: Run) -> Headers:
+def run_headers(run: Run) -> Headers:
+    """What a run tells beside its response: request fields that the model's provider could not be given."""
     dropped = run.progress.dropped
     return (("antiphon-dropped", ", ".join(dropped)),) if dropped else ()

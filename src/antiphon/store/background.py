@@ -60,6 +60,12 @@ def insert_events(response_id: str, batch: EventBatch, expires_at: int) -> Scrip
     yield Notify(topic_of(response_id))
 
 
+def forget_events(response_id: str) -> Script[None]:
+    """Events that were there only for another worker to go on from."""
+    yield Sql("DELETE FROM events WHERE response_id = $1", (response_id,))
+    yield Notify(topic_of(response_id))
+
+
 def hold(lease: Lease, lease_s: float) -> Script[None]:
     """Renew a lease. Raises LeaseLost."""
     if not (yield Sql(_HOLD, (lease.response_id, lease.owner, lease.attempt, lease_s))):
@@ -146,18 +152,26 @@ class BackgroundTable:
 
         return await self.engine.write(script)
 
-    async def beat(self, owner: str, lease_s: float) -> dict[str, tuple[int, bool]]:
-        """Renew every lease of a worker: response id to (attempt, whether it is to be cancelled)."""
+    async def beat(self, owner: str, lease_s: float) -> dict[str, int]:
+        """Renew every lease of a worker: response id to attempt."""
 
-        def script() -> Script[dict[str, tuple[int, bool]]]:
+        def script() -> Script[dict[str, int]]:
             rows = yield Sql(
-                "UPDATE background SET lease_until = now_s() + $2 WHERE lease_owner = $1 "
-                "RETURNING id, attempts, is_cancelled",
+                "UPDATE background SET lease_until = now_s() + $2 WHERE lease_owner = $1 RETURNING id, attempts",
                 (owner, lease_s),
             )
-            return {str(row[0]): (int(row[1]), bool(row[2])) for row in rows}
+            return {str(row[0]): int(row[1]) for row in rows}
 
         return await self.engine.write(script)
+
+    async def cancelled_of(self, owner: str) -> list[str]:
+        """Runs of a worker that are to be cancelled."""
+
+        def script() -> Script[list[str]]:
+            rows = yield Sql("SELECT id FROM background WHERE lease_owner = $1 AND is_cancelled = 1", (owner,))
+            return [str(row[0]) for row in rows]
+
+        return await self.engine.read(script)
 
     async def release(self, lease: Lease) -> None:
         """Give a run back, for another worker to take at once; the attempt does not count."""
@@ -204,6 +218,15 @@ class BackgroundTable:
                 (response_id, after),
             )
             return [EventBatch(*row) for row in rows]
+
+        return await self.engine.read(script)
+
+    async def background_request(self, response_id: str) -> bytes | None:
+        """The request of a run that has no end yet."""
+
+        def script() -> Script[bytes | None]:
+            rows = yield Sql("SELECT request FROM background WHERE id = $1", (response_id,))
+            return bytes(rows[0][0]) if rows else None
 
         return await self.engine.read(script)
 

@@ -260,6 +260,7 @@ class Settlement:
     lease: Lease | None = None
     events: EventBatch | None = None
     events_expire_at: int = 0
+    keeps_events: bool = True
     webhook: WebhookEvent | None = None
     idempotency_key: str | None = None
     idempotent: IdempotentAnswer | None = None

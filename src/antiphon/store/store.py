@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from .background import BackgroundTable, enqueue_job, finish, insert_events, update_response
+from .background import BackgroundTable, enqueue_job, finish, forget_events, insert_events, update_response
 from .base import IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse
 from .conversations import ConversationTable, append, unlock
 from .engine import Engine, Script, Sql, Watch
@@ -17,7 +17,7 @@ from .idempotency import IdempotencyTable, answer
 from .keys import KeyTable
 from .prompts import PromptTable
 from .responses import INSERT_USAGE, ResponseTable, insert, usage_values
-from .webhooks import WebhookTable, tell
+from .webhooks import DELIVERIES_KEPT_S, WebhookTable, tell
 
 
 class Store(ResponseTable, KeyTable, BackgroundTable, ConversationTable, PromptTable, WebhookTable, IdempotencyTable):
@@ -82,12 +82,14 @@ def _settle(end: Settlement) -> Script[None]:
         yield Sql(INSERT_USAGE, usage_values(end.usage))
         if end.response is not None:
             yield from update_response(end.response)
-    if end.events is not None:
+    if end.events is not None and end.keeps_events:
         yield from insert_events(end.usage.response_id, end.events, end.events_expire_at)
+    elif end.lease is not None:
+        yield from forget_events(end.usage.response_id)
     if end.conversation is not None:
         yield from append(end.conversation, end.items)
         yield from unlock(end.conversation, end.holder)
     if end.idempotency_key is not None and end.idempotent is not None:
         yield from answer(end.usage.project, end.idempotency_key, end.holder, end.idempotent)
     if end.webhook is not None:
-        yield from tell(end.usage.project, end.webhook, end.events_expire_at)
+        yield from tell(end.usage.project, end.webhook, end.usage.created_at + DELIVERIES_KEPT_S)

@@ -16,6 +16,9 @@ from .engine import Engine, Notify, Script, Sql
 OUTBOX: Final = "outbox"
 """The topic on which new deliveries are told."""
 
+DELIVERIES_KEPT_S: Final = 7 * 86_400
+"""The delivery log goes back so far; deliveries are tried for less."""
+
 _COLUMNS: Final = "id, project, name, url, event_types, secret, hint, created_at, updated_at, old_secret, old_until"
 _DELIVERY: Final = "id, event_id, endpoint, project, event_type, payload, created_at, attempts, next_at, state, log"
 _LOAD: Final = f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE id = $1 AND project = $2"  # noqa: S608 - own names

@@ -61,7 +61,6 @@ ROWS: list[tuple[dict[str, Any], str, str, str]] = [
     (BASE | {"include": "x"}, "invalid_type", "include", "array"),
     (BASE | {"service_tier": "gold"}, "invalid_value", "service_tier", "'flex'"),
     (BASE | {"truncation": "most"}, "invalid_value", "truncation", "'disabled'"),
-    (BASE | {"truncation": "auto"}, "unsupported_value", "truncation", "yet"),
     (BASE | {"reasoning": {"effort": "huge"}}, "invalid_value", "reasoning.effort", "'minimal'"),
     (BASE | {"reasoning": {"depth": 1}}, "unknown_parameter", "reasoning.depth", "Unknown parameter"),
     (BASE | {"reasoning": "high"}, "invalid_type", "reasoning", "object"),
@@ -92,10 +91,23 @@ ROWS: list[tuple[dict[str, Any], str, str, str]] = [
         "text.format.json_schema",
         "",
     ),
-    (BASE | {"background": True}, "unsupported_parameter", "background", "yet"),
-    (BASE | {"conversation": "conv_1"}, "unsupported_parameter", "conversation", "yet"),
-    (BASE | {"prompt": {"id": "p"}}, "unsupported_parameter", "prompt", "yet"),
-    (BASE | {"context_management": [{"type": "compaction"}]}, "unsupported_parameter", "context_management", "yet"),
+    (BASE | {"background": 1}, "invalid_type", "background", "boolean"),
+    (BASE | {"conversation": 7}, "invalid_type", "conversation", "a string"),
+    (BASE | {"conversation": {"id": "conv_1", "x": 1}}, "unknown_parameter", "conversation.x", "Unknown"),
+    (
+        BASE | {"conversation": "conv_1", "previous_response_id": "resp_1"},
+        "mutually_exclusive_parameters",
+        None,
+        "one of them",
+    ),
+    (BASE | {"prompt": {"version": "1"}}, "missing_required_parameter", "prompt.id", "Missing"),
+    (BASE | {"context_management": [{"type": "other"}]}, "invalid_value", "context_management[0].type", "compaction"),
+    (
+        BASE | {"context_management": [{"type": "compaction", "compact_threshold": 999}]},
+        "integer_below_min_value",
+        "context_management[0].compact_threshold",
+        ">= 1000",
+    ),
     (BASE | {"moderation": {"model": "m"}}, "unsupported_parameter", "moderation", "yet"),
     (
         BASE | {"prompt_cache_options": {"prewarm": True}},
@@ -244,7 +256,7 @@ def test_the_model_is_checked_before_unknown_keys_and_those_before_fields() -> N
 
 
 def test_features_are_refused_only_after_every_field_is_right() -> None:
-    assert refusal(BASE | {"background": True, "temperature": 9}).param == "temperature"
+    assert refusal(BASE | {"background": 1, "temperature": 9}).param == "temperature"
 
 
 def test_a_string_of_the_largest_size_is_taken_and_one_more_character_is_not() -> None:

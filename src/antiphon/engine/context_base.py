@@ -1,0 +1,35 @@
+"""The context of a turn as a value: what `engine.context` builds and compaction changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from antiphon.protocol.request import InputItem
+from antiphon.providers.base import Entry
+from antiphon.store.base import ConversationRow, StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose context it is, and where it may come from beside the store.
+
+    `conversation` is the one that the response holds; `local` are responses that only this connection remembers.
+    """
+
+    project: str
+    conversation: ConversationRow | None = None
+    local: Mapping[str, StoredResponse] = field(default_factory=dict[str, StoredResponse])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The entries of the turn, oldest first; the request's own items with references resolved; call ids in use.
+
+    `is_only_compaction`: the request asked for nothing but a compaction.
+    """
+
+    entries: tuple[Entry, ...]
+    own_input: tuple[InputItem, ...]
+    call_ids: set[str]
+    is_only_compaction: bool = False
