@@ -34,7 +34,7 @@ from antiphon.routing.discovery import probe_local, refresh_models
 from antiphon.routing.models import Router
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
-from antiphon.server.app import Edge, handle
+from antiphon.server.app import Edge, handle, handle_socket
 from antiphon.server.asgi import Receive, Scope, Send
 from antiphon.server.conversations import ConversationsEndpoint
 from antiphon.server.counting import CountingEndpoint
@@ -45,6 +45,7 @@ from antiphon.server.probes import Probes
 from antiphon.server.prompts import Prompts, PromptsEndpoint
 from antiphon.server.responses import Edges, ResponsesEndpoint
 from antiphon.server.routes import RouteTable
+from antiphon.server.websocket import SocketServices
 from antiphon.store.postgres import open_postgres
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
@@ -94,7 +95,8 @@ class Application:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            assert self._edge is not None, "the server starts with lifespan on"
+            await handle_socket(self._edge, scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -152,9 +154,10 @@ def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, wor
     ports, store, limit = table.ports, table.ports.store, settings.max_body_bytes
     idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
     edges = Edges(limit, settings.heartbeat_s)
+    prompts = Prompts(store)
     routes = RouteTable(
         (
-            *ResponsesEndpoint(table, worker, Prompts(store), idempotency, edges).routes(),
+            *ResponsesEndpoint(table, worker, prompts, idempotency, edges).routes(),
             *CountingEndpoint(ports, limit).routes(),
             *ConversationsEndpoint(store, limit).routes(),
             *PromptsEndpoint(store, limit).routes(),
@@ -162,7 +165,7 @@ def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, wor
             *Probes(store, lambda: table.is_draining).routes(),
         )
     )
-    return Edge(keys, routes, idempotency)
+    return Edge(keys, routes, idempotency, SocketServices(table, prompts))
 
 
 def _limits(settings: Settings) -> Limits:

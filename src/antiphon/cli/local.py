@@ -62,7 +62,7 @@ async def with_local_server(settings: Settings, use: Callable[[str], Awaitable[N
     quiet = dataclasses.replace(settings, log_level="error", log_format="text", workers=1)
     listener = bind(_HOST, 0)
     config = uvicorn.Config(
-        create_app(quiet), lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=1
+        create_app(quiet), lifespan="on", access_log=False, log_config=None, ws="none", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:

@@ -26,6 +26,7 @@ from antiphon.routing.models import Router
 from antiphon.server.logs import configure_logging
 
 from .banner import Found, banner
+from .draining import DrainingSocket
 
 _BACKLOG: Final = 2048
 _VARIABLES: Final = {
@@ -73,6 +74,9 @@ def server_config(settings: Settings) -> uvicorn.Config:
         factory=True,
         loop="uvloop",
         http="httptools",
+        ws=DrainingSocket,
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,
         lifespan="on",
         workers=settings.workers,
         access_log=False,

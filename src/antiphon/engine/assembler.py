@@ -64,6 +64,7 @@ class Assembler:
         self.finished: de.Finished | None = None
         self.failure: UpstreamFault | None = None
         self._has_cut_item = False
+        self._called = False
         self._emit = emit
         self._seal = seal
         self._taken = set[str]() if taken_call_ids is None else taken_call_ids
@@ -197,6 +198,11 @@ class Assembler:
         response.incomplete_details = IncompleteDetails("steered")
         return ev.ResponseIncomplete(raw(response))
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether the client has been, or is being, asked to run tools."""
+        return self._called
+
     def output(self) -> list[msgspec.Raw]:
         """The finished items."""
         return [item for item in self._output if item is not None]
@@ -317,6 +323,7 @@ class Assembler:
             reasoning.encrypted_content = self._seal(ReplayRecord(*self._origin, delta.blocks))
 
     def _on_call_started(self, delta: de.CallStarted) -> None:
+        self._called = True
         self._close(delta.key, "completed")
         place = self._place("custom_tool_call" if delta.kind == "custom" else "function_call")
         call_id = self._public_call_id(delta.call_id)

@@ -164,7 +164,7 @@ class _Loop:
             turn = replace(turn, pending=checkpoint.pending())
         for _ in range(MAX_CONTINUATIONS):
             answered_by = await self._call(turn, targets)
-            if self._progress.is_steered:
+            if self._is_cut_by_steering() and self._assembler.finished is None:
                 return self._assembler.steer()
             if not self._assembler.paused:
                 break
@@ -236,10 +236,14 @@ class _Loop:
             tuple(assembler.turns),
             assembler.usage,
             self._progress.target,
-            not assembler.paused and not self._progress.is_steered,
+            not assembler.paused,
             assembler.paused,
             assembler.finished,
         )
+
+    def _is_cut_by_steering(self) -> bool:
+        """New input of the user ends the answer where it is, unless the client owes it outputs of calls already."""
+        return self._progress.is_steered and not self._assembler.has_calls
 
     def _begin(self) -> None:
         if not self.has_begun:
@@ -250,7 +254,7 @@ class _Loop:
         assembler = self._assembler
         async for chunk in reply.chunks():
             assembler.apply_all(decoder.feed(chunk))
-            if assembler.failure is not None or self._progress.is_steered:
+            if assembler.failure is not None or self._is_cut_by_steering():
                 return
             if assembler.finished is not None:
                 break  # some servers keep the connection open after their last event

@@ -141,6 +141,27 @@ class CustomInputDone(_InItem, tag="response.custom_tool_call_input.done", kw_on
     input: str
 
 
+class SteerReceipt(msgspec.Struct, frozen=True):
+    """A steering submission and the response it is for."""
+
+    id: str
+    previous_response_id: str
+
+
+class SteerAccepted(_Event, tag="response.steer.accepted", kw_only=False):
+    """WebSocket only: the server owns the input; the successor's `response.created` is when it is applied."""
+
+    steer: SteerReceipt
+
+
+class SteerPending(_Event, tag="response.steer.pending", kw_only=False):
+    """WebSocket only, after the terminal event: the input waits for tool outputs that the client owes."""
+
+    steer: SteerReceipt
+    required_input: tuple[msgspec.Raw, ...]
+    reason: str = "waiting_for_required_input"
+
+
 class Forwarded(msgspec.Struct):
     """An event about a native item: the upstream's own fields under our ids; `fields` has no envelope keys."""
 
@@ -178,6 +199,8 @@ Event = (
     | ArgumentsDone
     | CustomInputDelta
     | CustomInputDone
+    | SteerAccepted
+    | SteerPending
     | Forwarded
 )
 

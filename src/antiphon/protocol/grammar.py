@@ -268,6 +268,9 @@ class StreamChecker:
         number = event.get("sequence_number")
         _require(number == self._position, f"sequence_number is {number!r}, expected {self._position}")
         _require(self._state != "ended", f"{kind} after the terminal event")
+        if kind == "steer.accepted":  # WebSocket only, and about the connection: an answer goes on as it was
+            _require(self._state == "running", "a steer was accepted before response.in_progress")
+            return
         if "response" in event:
             self._feed_response(kind, _object(event, "response"))
             return

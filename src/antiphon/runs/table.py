@@ -24,6 +24,8 @@ class RunTable:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._runs: dict[str, Run] = {}
         self._drain_began_at: float | None = None
+        self.draining = asyncio.Event()
+        """Set once new runs are refused."""
 
     @property
     def ports(self) -> Ports:
@@ -106,6 +108,7 @@ class RunTable:
         """Refuse new runs from now on; may be called from a signal handler, and again."""
         if self._drain_began_at is None:
             self._drain_began_at = time.monotonic()
+            self.draining.set()
 
     async def drain(self, deadline_s: float) -> int:
         """Let the runs finish until `deadline_s` seconds after the drain began, then cancel the rest.

@@ -12,18 +12,20 @@ from typing import Final, TypeVar
 import msgspec
 
 from antiphon.access.keys import Keys
-from antiphon.protocol.errors import AntiphonError, ApiError, ServerFault, envelope_of, wire_of
+from antiphon.protocol.errors import AntiphonError, ApiError, NotFound, ServerFault, Unavailable, envelope_of, wire_of
 from antiphon.store.base import StoreUnavailable
 
-from .asgi import Exchange, Receive, Scope, Send
+from .asgi import Exchange, Message, Receive, Scope, Send
 from .idempotency import HEADER as IDEMPOTENCY
 from .idempotency import Idempotency
 from .routes import Call, RouteTable, Trace
+from .websocket import Connection, SocketServices
 
 access_log: Final = logging.getLogger("antiphon.access")
 logger: Final = logging.getLogger("antiphon.server")
 _encode: Final = msgspec.json.Encoder().encode
 Failure = TypeVar("Failure", bound=AntiphonError)
+SOCKET_PATH: Final = "/v1/responses"
 _PROBES: Final = ("/health", "/ready")
 
 
@@ -34,7 +36,12 @@ class Edge:
     keys: Keys
     routes: RouteTable
     idempotency: Idempotency
+    sockets: SocketServices
     is_api_prefix_allowed: bool = True
+
+    def api_path(self, path: str) -> str:
+        """The path without the prefix that some clients put before `/v1`."""
+        return path.removeprefix("/api") if self.is_api_prefix_allowed and path.startswith("/api/v1/") else path
 
 
 async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +67,41 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
         _log(exchange, trace)
 
 
+async def handle_socket(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+    """One WebSocket from its upgrade to its close; what may not be opened is refused with an HTTP answer."""
+    scope["method"] = "GET"
+    exchange = Exchange(scope, receive, _as_refusal(send))
+    trace = Trace()
+    await receive()
+    connection: Connection | None = None
+    try:
+        trace.principal = await edge.keys.authenticate(exchange.headers)
+        if edge.api_path(exchange.path) != SOCKET_PATH:
+            raise NotFound(f"Invalid URL (WebSocket {exchange.path})", code="unknown_url")
+        if edge.sockets.table.is_draining:
+            raise Unavailable("The server is shutting down. Please try again.")
+        exchange.status = 101
+        connection = Connection(edge.sockets, trace.principal, receive, send)
+        await connection.serve()
+    except* ApiError as group:
+        trace.error = first_of(group)
+        await exchange.answer(wire_of(trace.error).status, _encode(envelope_of(trace.error)), trace.error.headers)
+    except* Exception:
+        logger.exception("connection failed", extra={"request_id": exchange.request_id})
+    finally:
+        trace.responses = None if connection is None else connection.responses
+        _log(exchange, trace)
+
+
+def _as_refusal(send: Send) -> Send:
+    """The messages of an HTTP answer under the names that refuse an upgrade."""
+
+    async def refuse(message: Message) -> None:
+        await send({**message, "type": "websocket." + message["type"]})
+
+    return refuse
+
+
 def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
     """The first error in a group, however deep."""
     error: Failure | BaseExceptionGroup[Failure] = group
@@ -69,9 +111,7 @@ def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
 
 
 async def _serve(edge: Edge, exchange: Exchange, trace: Trace) -> None:
-    path = exchange.path
-    if edge.is_api_prefix_allowed and path.startswith("/api/v1/"):
-        path = path.removeprefix("/api")
+    path = edge.api_path(exchange.path)
     is_api = path.startswith("/v1/")
     if is_api:  # who may not call learns nothing of what is here
         trace.principal = await edge.keys.authenticate(exchange.headers)
@@ -115,6 +155,8 @@ def _log(exchange: Exchange, trace: Trace) -> None:
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
         }
+    if trace.responses is not None:
+        line["responses"] = trace.responses
     if trace.error is not None:
         line["error"] = wire_of(trace.error).code or wire_of(trace.error).type
     access_log.log(level, "request", extra=line)

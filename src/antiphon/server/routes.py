@@ -30,6 +30,8 @@ class Trace:
     principal: Principal | None = None
     run: Run | None = None
     error: ApiError | None = None
+    responses: int | None = None
+    """How many responses a WebSocket asked for."""
 
 
 @dataclass(frozen=True, slots=True)
