@@ -334,6 +334,8 @@ class StreamChecker:
             _require((response.get(name) is not None) == (kind == status), f"{name} is set exactly when {status}")
         if kind == "completed":
             _require(response.get("usage") is not None, "completed without usage")
-            cut = [item["id"] for item in done if item.get("status") == "incomplete" and item["type"] in ITEM_STEPS]
+            # A background response keeps what a lost worker left behind; the answer itself comes after it.
+            own = done[-1:] if response.get("background") is True else done
+            cut = [item["id"] for item in own if item.get("status") == "incomplete" and item["type"] in ITEM_STEPS]
             _require(not cut, f"completed with incomplete items {cut}")
         self._final = response
