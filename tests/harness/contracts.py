@@ -35,9 +35,7 @@ NEWER_EVENTS = ("response.compaction.compacting",)
 """Events of OpenAI's SDK that its public document, of August 2026, does not have yet."""
 
 EXCEPTIONS = (
-    Exemption(
-        OPENAI, r"(response/)?usage", "null until the end, as the live API sends it; the document allows no null"
-    ),
+    Exemption(OPENAI, r"(response/)?usage", "null until the end, as the live API sends it; no null is documented"),
     Exemption(
         OPENAI, r"(response/)?text/format", "description is null where none was given: Open Responses requires it"
     ),

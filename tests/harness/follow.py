@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import aiohttp
 import msgspec
-from tests.harness.client import Client, Json
+from tests.harness.client import WAIT_S, Client, Json
 from tests.harness.contracts import check_event
 from tests.harness.process import KEY
 
@@ -27,6 +27,7 @@ class Follower:
         self.raw = b""
         self.connections = 0
         self._http = http
+        self._news = asyncio.Event()
 
     @property
     def is_over(self) -> bool:
@@ -72,6 +73,14 @@ class Follower:
         if event["type"] == "response.created":
             self.response_id = event["response"]["id"]
         self.events.append(event)
+        self._news.set()
+
+    async def wait_for(self, count: int, event_type: str) -> None:
+        """Until so many events of a type have come."""
+        async with asyncio.timeout(WAIT_S):
+            while sum(event["type"] == event_type for event in self.events) < count:
+                self._news.clear()
+                await self._news.wait()
 
     def check(self) -> Json:
         """Every event once, in a legal order; returns the terminal response."""

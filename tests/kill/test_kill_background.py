@@ -139,25 +139,26 @@ async def test_a_run_that_kills_its_workers_fails_after_its_attempts(
     server = new_server(env=QUICK | {"ANTIPHON_BACKGROUND_ATTEMPTS": "2"})
     client = Client(http, server.url)
     follower = Follower(http)
-    for _ in range(2):
-        reading = asyncio.create_task(
-            follower.create(client, {"model": "sim/standard", "input": "#sim stall after 3"})
-            if not follower.events
-            else follower.until_over(lambda: client, _set())
-        )
-        async with asyncio.timeout(10):
-            began = len(follower.events)
-            while len(follower.events) < began + 4:
-                await asyncio.sleep(0.02)  # until the model has begun
-        reading.cancel()
-        server.kill()
-        await asyncio.gather(reading, return_exceptions=True)
+    for asked in range(2):
+        async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+            group.create_task(_read_until_gone(follower, client))
+            await follower.wait_for(asked + 1, "response.output_item.added")
+            await follower.wait_for(3 * asked + 3, "response.output_text.delta")
+            server.kill()
         await asyncio.to_thread(server.start)
     await asyncio.wait_for(follower.until_over(lambda: client, _set()), 10)
     response = follower.check()
     assert response["status"] == "failed"
     assert "2 times" in response["error"]["message"]
     assert [item["status"] for item in response["output"]] == ["incomplete", "incomplete"]
+
+
+async def _read_until_gone(follower: Follower, client: Client) -> None:
+    with contextlib.suppress(*GONE):
+        if follower.events:
+            await follower.resume(client)
+        else:
+            await follower.create(client, {"model": "sim/standard", "input": "#sim stall after 3"})
 
 
 def _set() -> asyncio.Event:

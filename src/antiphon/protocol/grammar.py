@@ -327,11 +327,13 @@ class StreamChecker:
 
     def _end(self, kind: str, response: Json) -> None:
         _require(not self._open, f"{kind} while items {sorted(self._open)} are open")
-        _require(response.get("status") == kind, f"{kind} carries status {response.get('status')!r}")
+        # OpenAI defines no event for a cancelled response: it ends in response.failed with a status of its own.
+        found = response.get("status")
+        _require(found == kind or (kind, found) == ("failed", "cancelled"), f"{kind} carries status {found!r}")
         done = [self._done[index] for index in range(len(self._done))]
         _require(_list(response, "output") == done, "the terminal output is not that of output_item.done")
         for name, status in (("error", "failed"), ("incomplete_details", "incomplete")):
-            _require((response.get(name) is not None) == (kind == status), f"{name} is set exactly when {status}")
+            _require((response.get(name) is not None) == (found == status), f"{name} is set exactly when {status}")
         if kind == "completed":
             _require(response.get("usage") is not None, "completed without usage")
             # A background response keeps what a lost worker left behind; the answer itself comes after it.

@@ -80,13 +80,16 @@ class StoredLog:
     async def _load(self) -> None:
         if self.is_closed:
             return
-        for batch in await self._store.events(self._id, len(self)):
+        # Asked before the events are: what is over then has all its events recorded.
+        status = await self._store.status(self._project, self._id)
+        batches = await self._store.events(self._id, len(self))
+        if not batches and status not in ("queued", "in_progress"):
+            self.is_closed = True  # nothing comes after the cursor, or the response was deleted
+        for batch in batches:
             lines = batch.lines.split(b"\n")[len(self) - batch.first :]
             self._lines += lines
             if lines and _peek(lines[-1]).type in TERMINAL_TYPES:
                 self.is_closed = True
-        if not self._lines and await self._store.load(self._project, self._id) is None:
-            self.is_closed = True
 
     def payloads(self, first: int, end: int) -> list[bytes]:
         """See Reader.payloads."""

@@ -209,7 +209,7 @@ class ResponsesEndpoint:
 
     async def _resume(self, call: Call, stored: StoredResponse, query: RetrieveQuery) -> None:
         after = 0 if query.starting_after is None else query.starting_after + 1
-        if after < 0:
+        if query.starting_after is not None and query.starting_after < 0:
             raise InvalidRequest("'starting_after' is a sequence number, 0 or more.", param="starting_after")
         recorded = await self._store.events(stored.id)
         if not recorded:

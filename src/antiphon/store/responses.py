@@ -105,6 +105,18 @@ class ResponseTable:
         """One response, or None if it is absent, deleted, expired, or another project's."""
         return await self.engine.read(lambda: load_response(project, response_id))
 
+    async def status(self, project: str, response_id: str) -> str | None:
+        """The status of a response, or None as `load`."""
+
+        def script() -> Script[str | None]:
+            rows = yield Sql(
+                f"SELECT status FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}",  # noqa: S608
+                (response_id, project),
+            )
+            return str(rows[0][0]) if rows else None
+
+        return await self.engine.read(script)
+
     async def chain(self, project: str, response_id: str) -> list[StoredResponse] | None:
         """The response and all it follows, oldest first, in one query.
 
