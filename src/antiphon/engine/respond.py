@@ -9,6 +9,7 @@ response must be stored first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -69,7 +70,7 @@ class Outcome:
 class Progress:
     """What is known of a response while it runs, for the edge (headers), for metering a cut one, and to go on from.
 
-    `is_steered` is set by the edge: the answer is to end where it is.
+    `reading` is the scope of the upstream's answer while it is read.
     """
 
     def __init__(self) -> None:
@@ -79,6 +80,13 @@ class Progress:
         self.own_input: tuple[InputItem, ...] = ()
         self.checkpoint = Checkpoint()
         self.is_steered = False
+        self.reading: asyncio.Timeout | None = None
+
+    def steer(self) -> None:
+        """New input of the user has come: end the answer here, unless the client owes it outputs of calls already."""
+        self.is_steered = True
+        if self.reading is not None and self.assembler is not None and not self.assembler.has_calls:
+            self.reading.reschedule(asyncio.get_running_loop().time())
 
     @property
     def usage(self) -> Usage:
@@ -251,6 +259,19 @@ class _Loop:
             self._assembler.begin()
 
     async def _read(self, reply: Reply, decoder: Decoder) -> None:
+        """The answer to its end, or to where steering cuts it. Raises UpstreamFault."""
+        reading = asyncio.timeout(None)
+        try:
+            async with reading:
+                self._progress.reading = reading
+                await self._read_all(reply, decoder)
+        except TimeoutError:
+            if not reading.expired():
+                raise
+        finally:
+            self._progress.reading = None
+
+    async def _read_all(self, reply: Reply, decoder: Decoder) -> None:
         assembler = self._assembler
         async for chunk in reply.chunks():
             assembler.apply_all(decoder.feed(chunk))

@@ -239,7 +239,7 @@ class Connection:
         accepted = AcceptedSteer(SteerReceipt(new_id("steer"), steer.previous_response_id), steer, items)
         lane.steers.append(accepted)
         lane.run.log.append(SteerAccepted(accepted.receipt))
-        lane.run.progress.is_steered = True
+        lane.run.progress.steer()
 
     def _why_not(self, lane: Lane | None, steer: Steer) -> tuple[str, str]:
         """Code and message of a refusal, or two empty texts."""
