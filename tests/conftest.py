@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -51,10 +52,16 @@ def postgres() -> Iterator[Postgres]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
-def antiphon_server(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One real server for the session: fast, shared, never killed by a test."""
-    server = ServerProcess(tmp_path_factory.mktemp("server"), shared_upstream.url).start()
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def antiphon_server(
+    request: pytest.FixtureRequest, shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """One real server on each store for the session: fast, shared, never killed by a test."""
+    env: dict[str, str] = {}
+    if request.param == "postgres":
+        cluster: Postgres = request.getfixturevalue("postgres")
+        env["ANTIPHON_STORE"] = asyncio.run(cluster.new_database())
+    server = ServerProcess(tmp_path_factory.mktemp("server"), shared_upstream.url, env=env).start()
     yield server
     server.stop()
 
