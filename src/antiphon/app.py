@@ -22,6 +22,7 @@ from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
 from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import ConfigError
+from antiphon.protocol.spellings import Spellings
 from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
 from antiphon.providers.catalog import load_vendors
@@ -43,6 +44,7 @@ from antiphon.server.logs import configure_logging
 from antiphon.server.models import ModelsEndpoint
 from antiphon.server.probes import Probes
 from antiphon.server.prompts import Prompts, PromptsEndpoint
+from antiphon.server.reading import RequestReader
 from antiphon.server.responses import Edges, ResponsesEndpoint
 from antiphon.server.routes import RouteTable
 from antiphon.server.websocket import SocketServices
@@ -154,10 +156,10 @@ def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, wor
     ports, store, limit = table.ports, table.ports.store, settings.max_body_bytes
     idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
     edges = Edges(limit, settings.heartbeat_s)
-    prompts = Prompts(store)
+    reader = RequestReader(Prompts(store), _spellings(settings))
     routes = RouteTable(
         (
-            *ResponsesEndpoint(table, worker, prompts, idempotency, edges).routes(),
+            *ResponsesEndpoint(table, worker, reader, idempotency, edges).routes(),
             *CountingEndpoint(ports, limit).routes(),
             *ConversationsEndpoint(store, limit).routes(),
             *PromptsEndpoint(store, limit).routes(),
@@ -165,7 +167,16 @@ def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, wor
             *Probes(store, lambda: table.is_draining).routes(),
         )
     )
-    return Edge(keys, routes, idempotency, SocketServices(table, prompts))
+    return Edge(keys, routes, idempotency, SocketServices(table, reader), settings.compat_api_prefix)
+
+
+def _spellings(settings: Settings) -> Spellings:
+    return Spellings(
+        settings.compat_max_tokens,
+        settings.compat_reasoning_effort,
+        settings.compat_nested_format,
+        settings.compat_include_usage,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

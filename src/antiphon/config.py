@@ -91,6 +91,18 @@ SETTINGS: Final = (
     Setting("background_attempts", "background", "attempts", int, 3, "Workers that may try one.", least=1),
     Setting("lease_s", "background", "lease_s", float, 15.0, "Silence that loses a worker, seconds.", least=0.1),
     Setting("events_hours", "background", "events_hours", float, 24.0, "Hours that streams can be resumed."),
+    Setting("compat_api_prefix", "compat", "api_prefix", bool, True, "Whether /api/v1 is /v1 too."),
+    Setting("compat_max_tokens", "compat", "max_tokens", bool, True, "Whether max_tokens is max_output_tokens."),
+    Setting("compat_reasoning_effort", "compat", "reasoning_effort", bool, True, "Whether it is reasoning.effort."),
+    Setting(
+        "compat_nested_format", "compat", "nested_format", bool, True, "Whether text.format may have Chat's shape."
+    ),
+    Setting(
+        "compat_include_usage", "compat", "include_usage", bool, False, "Whether stream_options.include_usage is taken."
+    ),
+    Setting(
+        "compat_project_header", "compat", "project_header", bool, False, "Whether X-Project-ID chooses the project."
+    ),
     Setting(
         "log_level",
         "log",
@@ -165,6 +177,12 @@ class Settings:
     background_attempts: int = 3
     lease_s: float = 15.0
     events_hours: float = 24.0
+    compat_api_prefix: bool = True
+    compat_max_tokens: bool = True
+    compat_reasoning_effort: bool = True
+    compat_nested_format: bool = True
+    compat_include_usage: bool = False
+    compat_project_header: bool = False
     log_level: str = "info"
     log_format: LogFormat = "auto"
     log_content: bool = False

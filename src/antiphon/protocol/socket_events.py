@@ -16,8 +16,7 @@ from .errors import ApiError, envelope_of, wire_of
 from .explain import invalid, join_path, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import read_input
 from .items import InputFile, InputImage, InputText, Message
-from .parsing import parse_request
-from .request import CreateResponse, InputItem
+from .request import InputItem
 from .request_schema import MAX_INPUT_CHARACTERS
 
 Fields = dict[str, msgspec.Raw]
@@ -93,12 +92,6 @@ def _create(fields: Fields) -> Create:
         )
     body = {name: raw for name, raw in fields.items() if name not in _TRANSPORT}
     return Create(stream_id, _encode(body), bytes(generate) != b"false")
-
-
-def parse_create(create: Create, body: bytes | None = None) -> CreateResponse:
-    """The request in a create, or in `body` where a prompt was laid under it. Raises InvalidRequest."""
-    request = parse_request(create.body if body is None else body)
-    return msgspec.structs.replace(request, stream=True, generate=create.generate)
 
 
 def _steer(fields: Fields) -> Steer:

@@ -10,7 +10,6 @@ import msgspec
 
 from antiphon.engine.history import input_of, output_of
 from antiphon.protocol.errors import InvalidRequest, NotFound
-from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.queries import RetrieveQuery, parse_list_query, parse_retrieve_query
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.request_schema import RequestWire
@@ -26,11 +25,10 @@ from .bodies import Deleted
 from .encode import send_json, send_log, send_run
 from .idempotency import Idempotency, Ticket
 from .pages import Page, page_from
-from .prompts import Prompts
+from .reading import RequestReader
 from .routes import Call, Query, Route
 
 _encode: Final = msgspec.json.Encoder().encode
-_LARGE_BYTES: Final = 1 << 20
 _RUNNING: Final = ("queued", "in_progress")
 _LIST: Final = (
     Query("after", str, "Id of the last item of the page before."),
@@ -66,11 +64,11 @@ class ResponsesEndpoint:
     """Handlers of the Responses resource; each raises ApiError and never anything else on purpose."""
 
     def __init__(
-        self, table: RunTable, worker: Worker, prompts: Prompts, idempotency: Idempotency, edges: Edges
+        self, table: RunTable, worker: Worker, reader: RequestReader, idempotency: Idempotency, edges: Edges
     ) -> None:
         self._table = table
         self._worker = worker
-        self._prompts = prompts
+        self._reader = reader
         self._idempotency = idempotency
         self._store: Store = table.ports.store
         self._edges = edges
@@ -117,13 +115,7 @@ class ResponsesEndpoint:
             if ticket.answer is not None:
                 await self._replay(call, ticket)
                 return
-            # Decoding is quick; tens of megabytes of it would still hold up every other stream.
-            parse = parse_request if len(body) < _LARGE_BYTES else _parse_in_thread
-            parsed = parse(body)
-            request = parsed if isinstance(parsed, CreateResponse) else await parsed
-            if request.prompt is not None:
-                body = await self._prompts.apply(call.project, request.prompt, body)
-                request = parse_request(body)
+            request, body = await self._reader.read(body, call.project)
             if request.background:
                 await self._create_in_background(call, request, body, ticket)
             else:
@@ -259,10 +251,6 @@ class ResponsesEndpoint:
             items.extend(output_of(link))
         items.extend(input_of(chain[-1]))
         await call.exchange.answer(200, page_from(items, query))
-
-
-async def _parse_in_thread(body: bytes) -> CreateResponse:
-    return await asyncio.to_thread(parse_request, body)
 
 
 async def _departure(call: Call) -> None:

@@ -30,7 +30,6 @@ from antiphon.protocol.socket_events import (
     error_event,
     on_lane,
     parse_client_event,
-    parse_create,
     parse_steer_input,
     steer_failed,
 )
@@ -40,14 +39,13 @@ from antiphon.store.base import StoreUnavailable
 
 from .asgi import Message, Receive, Send
 from .lanes import MAX_STEERS, AcceptedSteer, Lane, Memory, required_input
-from .prompts import Prompts
+from .reading import RequestReader
 
 logger: Final = logging.getLogger("antiphon.server")
 MAX_ACTIVE: Final = 16
 MAX_NAMED_LANES: Final = 32
 MAX_WAITING: Final = 256
 MAX_AGE_S: Final = 3600.0
-_LARGE_BYTES: Final = 1 << 20
 _DONE: Final = ("completed", "incomplete")
 
 
@@ -56,7 +54,7 @@ class SocketServices:
     """What connections need of the rest of the server. `max_age_s` is how long one may live."""
 
     table: RunTable
-    prompts: Prompts
+    reader: RequestReader
     max_age_s: float = MAX_AGE_S
 
 
@@ -157,7 +155,8 @@ class Connection:
         try:
             if self._refusal is not None:
                 raise self._refusal()
-            request = await self._parse(create)
+            request, _ = await self._services.reader.read(create.body, self._principal.project)
+            request = msgspec.structs.replace(request, stream=True, generate=create.generate)
             previous = request.previous_response_id
             if previous is not None and previous in lane.owed:
                 steered = [item for steer in lane.owed.pop(previous) for item in steer.items]
@@ -175,16 +174,6 @@ class Connection:
             # One create must not take the others of its connection with it.
             logger.exception("create failed", extra={"project": self._principal.project})
             await self._send(error_event(ServerFault("The server had an error. Please try again."), lane.name))
-
-    async def _parse(self, create: Create) -> CreateResponse:
-        request = (
-            parse_create(create) if len(create.body) < _LARGE_BYTES else await asyncio.to_thread(parse_create, create)
-        )
-        if request.prompt is None:
-            return request
-        return parse_create(
-            create, await self._services.prompts.apply(self._principal.project, request.prompt, create.body)
-        )
 
     def _evict(self, lane: Lane, previous: str | None) -> None:
         """A continuation that failed leaves its parent unusable here; another lane's parent stays."""
