@@ -48,8 +48,9 @@ from antiphon.server.reading import RequestReader
 from antiphon.server.responses import Edges, ResponsesEndpoint
 from antiphon.server.routes import RouteTable
 from antiphon.server.websocket import SocketServices
-from antiphon.store.postgres import open_postgres
+from antiphon.store.postgres import open_postgres, postgres_schema
 from antiphon.store.sqlite import open_sqlite
+from antiphon.store.sqlite_connections import sqlite_schema
 from antiphon.store.store import Store
 
 logger: Final = logging.getLogger("antiphon")
@@ -81,6 +82,16 @@ async def open_url(url: str) -> Store:
     if url.startswith(_SQLITE):
         return await open_sqlite(Path(url.removeprefix(_SQLITE)))
     return await open_postgres(url)
+
+
+async def schema_of(url: str) -> tuple[int, int]:
+    """The schema version of the store at a URL, 0 where there is none yet, and the newest of this release.
+
+    Changes nothing. Raises ConfigError if the store cannot be looked at, or a newer release wrote it.
+    """
+    if url.startswith(_SQLITE):
+        return await asyncio.to_thread(sqlite_schema, Path(url.removeprefix(_SQLITE)))
+    return await postgres_schema(url)
 
 
 class Application:
@@ -138,7 +149,8 @@ class Application:
         )
         table = RunTable(ports)
         worker = Worker(table, _limits(settings))
-        self._edge = edge_of(settings, Keys(store, secret), router, table, worker)
+        keys = Keys(store, secret, has_project_header=settings.compat_project_header)
+        self._edge = edge_of(settings, keys, router, table, worker)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
             group.create_task(_chore("purge", partial(_purge, store))),

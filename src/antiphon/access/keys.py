@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from antiphon.protocol.errors import ConfigError, Unauthenticated
+from antiphon.protocol.errors import ConfigError, Forbidden, Unauthenticated
 from antiphon.protocol.ids import new_id
 from antiphon.store.base import KeyRow
 from antiphon.store.store import Store
@@ -24,6 +24,7 @@ from .secret import Secret
 
 CACHE_S: Final = 0.25
 PREFIX: Final = "sk-antiphon-"
+PROJECT_HEADER: Final = "x-project-id"
 _RANDOM_CHARACTERS: Final = 43  # 256 bits in base 62
 _ALPHABET: Final = string.ascii_letters + string.digits
 _MAX_KEY_CHARACTERS: Final = 512
@@ -50,19 +51,32 @@ class NewKey:
 class Keys:
     """Makes, lists, revokes and checks keys."""
 
-    def __init__(self, store: Store, secret: Secret, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        secret: Secret,
+        *,
+        has_project_header: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`has_project_header`: whether X-Project-ID chooses among the projects of a key."""
+        self._has_project_header = has_project_header
         self._store = store
         self._subkeys = secret.key_hashing
         self._clock = clock
         self._known: dict[bytes, tuple[float, Principal]] = {}
 
-    async def create(self, project_name: str) -> NewKey:
-        """A new key for a project, which is made if there is none by that name. Raises ConfigError for a bad name."""
-        name = project_name.strip()
-        if not name or len(name) > 100 or not name.isprintable():
-            raise ConfigError(f"project name {project_name!r}: use 1 to 100 printable characters")
+    async def create(self, project_name: str, *others: str) -> NewKey:
+        """A new key for a project, and for others that it may act for by X-Project-ID; projects that are new are made.
+
+        Raises ConfigError for a bad name.
+        """
+        names = [_project_name(name) for name in (project_name, *others)]
         key = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_CHARACTERS))
-        return NewKey(await self._add(name, key), key)
+        row = await self._add(names[0], key)
+        for name in names[1:]:
+            await self._store.add_key_project(row.id, new_id("proj"), name, row.created_at)
+        return NewKey(row, key)
 
     async def bootstrap(self, key: str) -> KeyRow:
         """The operator's own first key (ANTIPHON_BOOTSTRAP_KEY), for project `default`; the same one may come again."""
@@ -103,8 +117,26 @@ class Keys:
     async def authenticate(self, headers: Mapping[str, str]) -> Principal:
         """The caller behind `Authorization: Bearer KEY` or `x-api-key: KEY`; header names are lower case.
 
-        Raises Unauthenticated, with the key masked.
+        Raises Unauthenticated, with the key masked, and Forbidden for a project that is not the key's.
         """
+        principal = await self._holder(headers)
+        wanted = headers.get(PROJECT_HEADER, "").strip() if self._has_project_header else ""
+        return await self._acting_for(principal, wanted) if wanted else principal
+
+    async def _acting_for(self, principal: Principal, wanted: str) -> Principal:
+        """The same key for another of its projects, by id or name."""
+        if wanted == principal.project:
+            return principal
+        for project, name in (await self._store.other_projects(principal.key_id)).items():
+            if wanted in (project, name):
+                return Principal(project, principal.key_id)
+        if wanted == await self._store.project_name(principal.project):
+            return principal
+        raise Forbidden(
+            f"This key does not own the project '{wanted[:100]}' named in X-Project-ID.", code="project_not_owned"
+        )
+
+    async def _holder(self, headers: Mapping[str, str]) -> Principal:
         key = _sent_key(headers)
         digest = _hash(self._subkeys[0], key)
         now = self._clock()
@@ -122,6 +154,13 @@ class Keys:
         principal = Principal(row.project, row.id)
         self._known[digest] = (now, principal)
         return principal
+
+
+def _project_name(given: str) -> str:
+    name = given.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise ConfigError(f"project name {given!r}: use 1 to 100 printable characters")
+    return name
 
 
 def _hash(subkey: bytes, key: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +29,15 @@ Overrides = Mapping[str, str | int | None]
 async def _keys(overrides: Overrides) -> AsyncGenerator[Keys]:
     """The keys of the data folder. Raises ConfigError where a mistyped or forgotten folder would make a new one."""
     settings = load_settings(overrides, os.environ)
+    is_file = settings.store_url.startswith(_SQLITE)
     database = Path(settings.store_url.removeprefix(_SQLITE))
-    is_named = overrides.get("data") is not None or "ANTIPHON_DATA" in os.environ or "ANTIPHON_STORE" in os.environ
-    if not is_named and settings.config_path is None and not database.exists():
+    is_named = (
+        not is_file
+        or overrides.get("data") is not None
+        or "ANTIPHON_DATA" in os.environ
+        or "ANTIPHON_STORE" in os.environ
+    )
+    if is_file and not is_named and settings.config_path is None and not database.exists():
         raise ConfigError(
             f"there is no Antiphon database in {settings.data_dir}: run this in the folder where you ran "
             "`antiphon serve`, or name its data folder with --data or ANTIPHON_DATA"
@@ -44,14 +50,15 @@ async def _keys(overrides: Overrides) -> AsyncGenerator[Keys]:
         await store.close()
 
 
-def create(overrides: Overrides, project: str, as_json: bool) -> None:
-    """Make a key and print it, this once."""
-    if not project.strip():
+def create(overrides: Overrides, projects: Sequence[str], as_json: bool) -> None:
+    """Make a key and print it, this once. The first project is its own, the others it may act for."""
+    names = [project.strip() for project in projects]
+    if not all(names):
         raise ConfigError("--project is empty: name the project that the key belongs to")
 
     async def run() -> None:
         async with _keys(overrides) as keys:
-            made = await keys.create(project.strip())
+            made = await keys.create(*names)
         if as_json:
             print(msgspec.json.encode({"id": made.row.id, "project": made.row.project_name, "key": made.key}).decode())
         else:

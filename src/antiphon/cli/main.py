@@ -26,9 +26,11 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
 )
 key_app: Final = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+store_app: Final = typer.Typer(help="Look after the database.", no_args_is_help=True)
 config_app: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
 app.add_typer(config_app, name="config")
+app.add_typer(store_app, name="store")
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on [ANTIPHON_HOST, 127.0.0.1].")]
 Port = Annotated[
@@ -105,9 +107,39 @@ def version() -> None:
     print(f"antiphon {__version__}")
 
 
+@app.command()
+def migrate(
+    store: Annotated[
+        str | None, typer.Option("--store", help="sqlite:///PATH or postgresql://... [ANTIPHON_STORE].")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether steps are due; exit code 1 if so.")] = False,
+    data: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Bring the database to the newest schema. `serve` does it too; run it first where many servers start at once."""
+    from .stores import migrate as run_migrate
+
+    run_migrate(_overrides(store=store, data=data, config=config), is_check=check)
+
+
+@store_app.command("copy")
+def store_copy(
+    source: Annotated[str, typer.Option("--from", help="Store to read, sqlite:///PATH or postgresql://...")],
+    target: Annotated[str, typer.Option("--to", help="Store to fill; it must be empty.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a copy that was interrupted.")] = False,
+) -> None:
+    """Copy everything from one store into another. Stop the servers first, and take the secret along."""
+    from .stores import copy
+
+    copy(source, target, resume=resume)
+
+
 @key_app.command("create")
 def key_create(
-    project: Annotated[str, typer.Option("--project", help="Project of the key; made if it is new.")],
+    project: Annotated[
+        list[str],
+        typer.Option("--project", help="Project of the key; made if it is new. More of them for X-Project-ID."),
+    ],
     as_json: AsJson = False,
     data: DataDir = None,
     config: ConfigFile = None,

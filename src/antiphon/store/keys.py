@@ -83,6 +83,15 @@ class KeyTable:
 
         return await self.engine.read(script)
 
+    async def project_name(self, project_id: str) -> str | None:
+        """The name of a project by its id."""
+
+        def script() -> Script[str | None]:
+            rows = yield Sql("SELECT name FROM projects WHERE id = $1", (project_id,))
+            return str(rows[0][0]) if rows else None
+
+        return await self.engine.read(script)
+
     async def revoke_key(self, key_id: str, now: int) -> bool:
         """Mark a key revoked; False if there is none by that id or it already was."""
 

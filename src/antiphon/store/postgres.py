@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,8 +20,9 @@ from antiphon.protocol.errors import ConfigError
 
 from .base import StoredResponse, StoreUnavailable, UsageRow
 from .engine import Notify, Row, Script, Sql, Wakes
+from .migrations import steps
 from .postgres_batches import INSERT_GROUP, Batches, Save, columns_of
-from .postgres_migrations import migrate
+from .postgres_migrations import migrate, schema_version
 from .store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ POLL_S: Final = 2.0
 CHANNEL: Final = "antiphon"
 _POOL: Final = 10
 _COMMAND_S: Final = 30.0
+_MIGRATE_S: Final = 3600.0
 _CONNECT_S: Final = 10
 _RELISTEN_S: Final = 1.0
 _TRIES: Final = 3
@@ -179,24 +182,44 @@ def place_of(url: str) -> str:
 
 async def open_postgres(url: str) -> Store:
     """Connect, and bring the schema up to date. Raises ConfigError, with the way out."""
+    async with _connected(url) as connection:
+        await migrate(connection, place_of(url))
+    import asyncpg
+
     try:
-        import asyncpg
-    except ImportError as error:
-        raise ConfigError(
-            "ANTIPHON_STORE names PostgreSQL, which needs asyncpg: pip install 'antiphon[postgres]'"
-        ) from error
-    try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_S, command_timeout=600)
-        try:
-            await migrate(connection, place_of(url))
-        finally:
-            await connection.close()
         pool = await asyncpg.create_pool(
             url, min_size=1, max_size=_POOL, timeout=_CONNECT_S, command_timeout=_COMMAND_S
         )
     except _faults() as error:
-        raise ConfigError(
-            f"{place_of(url)} cannot be used: {type(error).__name__} ({error}); check the address, the user and "
-            "password in ANTIPHON_STORE, and that the user may create tables"
-        ) from error
+        raise _unusable(url, error) from error
     return Store(PostgresEngine(url, pool))
+
+
+async def postgres_schema(url: str) -> tuple[int, int]:
+    """The database's schema version, 0 where there is none yet, and the newest. Raises ConfigError."""
+    async with _connected(url) as connection:
+        return await schema_version(connection, place_of(url)), steps("postgres")[-1].version
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncGenerator[Any]:  # Any: asyncpg's connections are not typed
+    """One connection for a task of the operator's. Raises ConfigError for everything that goes wrong in it."""
+    try:
+        import asyncpg
+    except ImportError as error:
+        raise ConfigError("the store is PostgreSQL, which needs asyncpg: pip install 'antiphon[postgres]'") from error
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_S, command_timeout=_MIGRATE_S)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+    except _faults() as error:
+        raise _unusable(url, error) from error
+
+
+def _unusable(url: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{place_of(url)} cannot be used: {type(error).__name__} ({error}); check the address, the user and password "
+        "in ANTIPHON_STORE, and that the user may create tables"
+    )

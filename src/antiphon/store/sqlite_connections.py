@@ -15,7 +15,7 @@ import apsw
 from antiphon.protocol.errors import ConfigError
 
 from .base import StoreUnavailable
-from .sqlite_migrations import migrate
+from .sqlite_migrations import checked_version, migrate, newest_version
 
 BUSY_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.001
@@ -65,6 +65,20 @@ def open_writer(path: Path) -> apsw.Connection:
 def open_reader(path: Path) -> apsw.Connection:
     """A connection that only reads. Raises as `open_writer`."""
     return _prepared(path, apsw.SQLITE_OPEN_READONLY)
+
+
+def sqlite_schema(path: Path) -> tuple[int, int]:
+    """The file's schema version, 0 if there is no file, and the newest. Raises ConfigError."""
+    if not path.exists():
+        return 0, newest_version()
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return checked_version(connection, str(path)), newest_version()
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise ConfigError(explain(error, str(path))) from error
 
 
 def _prepared(path: Path, flags: int) -> apsw.Connection:

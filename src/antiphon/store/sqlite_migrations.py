@@ -21,17 +21,12 @@ def migrate(connection: apsw.Connection, path: str) -> None:
     Raises ConfigError if a newer release wrote it, and apsw.Error.
     """
     known = steps("sqlite")
-    newest = known[-1].version
+    newest = newest_version()
     if _version(connection) == newest:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(connection)
-        if version > newest:
-            raise ConfigError(
-                f"{path} has schema version {version} and this release knows {newest}: a newer Antiphon wrote it. "
-                "Start that release again, or restore the backup made before it"
-            )
+        version = checked_version(connection, path)
         for step in known:
             if step.version > version:
                 connection.execute(step.sql)
@@ -40,6 +35,22 @@ def migrate(connection: apsw.Connection, path: str) -> None:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def newest_version() -> int:
+    """The number of the last step."""
+    return steps("sqlite")[-1].version
+
+
+def checked_version(connection: apsw.Connection, path: str) -> int:
+    """The database's version. Raises ConfigError if a newer release wrote it."""
+    version, newest = _version(connection), newest_version()
+    if version > newest:
+        raise ConfigError(
+            f"{path} has schema version {version} and this release knows {newest}: a newer Antiphon wrote it. "
+            "Start that release again, or restore the backup made before it"
+        )
+    return version
 
 
 def _version(connection: apsw.Connection) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.access.keys import CACHE_S, Keys
 from antiphon.access.secret import Secret, load_secret
-from antiphon.protocol.errors import ConfigError, Unauthenticated
+from antiphon.protocol.errors import ConfigError, Forbidden, Unauthenticated
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
@@ -126,3 +126,19 @@ def test_the_environment_wins_and_may_name_earlier_secrets(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match="at least 32"):
         load_secret(tmp_path, {"ANTIPHON_SECRET": "short"})
+
+
+async def test_a_key_acts_for_its_projects_and_no_others(store: Store) -> None:
+    keys = Keys(store, Secret.of(b"x" * 32), has_project_header=True)
+    made = await keys.create("one", "two")
+    foreign = await keys.create("three")
+    sent = {"authorization": f"Bearer {made.key}"}
+    own = await keys.authenticate(sent)
+    other = await keys.authenticate(sent | {"x-project-id": "two"})
+    assert other.project == await store.project_id("two")
+    assert (await keys.authenticate(sent | {"x-project-id": other.project})) == other
+    assert await keys.authenticate(sent | {"x-project-id": "one"}) == own
+    for wanted in ("three", foreign.row.project, "none"):
+        with pytest.raises(Forbidden, match="does not own"):
+            await keys.authenticate(sent | {"x-project-id": wanted})
+    assert await Keys(store, Secret.of(b"x" * 32)).authenticate(sent | {"x-project-id": "two"}) == own
