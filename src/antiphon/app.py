@@ -27,12 +27,14 @@ from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
 from antiphon.providers.catalog import load_vendors
 from antiphon.providers.chat_completions import ChatCompletions
+from antiphon.providers.guarded import GuardedClient
 from antiphon.providers.responses import Responses
 from antiphon.providers.simulator import Simulator
 from antiphon.providers.simulator_upstream import SimulatorUpstream
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import probe_local, refresh_models
 from antiphon.routing.models import Router
+from antiphon.runs.outbox import Outbox
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
 from antiphon.server.app import Edge, handle, handle_socket
@@ -47,6 +49,7 @@ from antiphon.server.prompts import Prompts, PromptsEndpoint
 from antiphon.server.reading import RequestReader
 from antiphon.server.responses import Edges, ResponsesEndpoint
 from antiphon.server.routes import RouteTable
+from antiphon.server.webhooks import WebhooksEndpoint
 from antiphon.server.websocket import SocketServices
 from antiphon.store.postgres import open_postgres, postgres_schema
 from antiphon.store.sqlite import open_sqlite
@@ -150,11 +153,14 @@ class Application:
         table = RunTable(ports)
         worker = Worker(table, _limits(settings))
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
-        self._edge = edge_of(settings, keys, router, table, worker)
+        client = await stack.enter_async_context(GuardedClient(allow_private=settings.webhooks_allow_private))
+        outbox = Outbox(store, ports.sealer, client, time.time)
+        self._edge = edge_of(settings, keys, router, worker, outbox)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
             group.create_task(_chore("purge", partial(_purge, store))),
             group.create_task(_chore("background", worker.work)),
+            group.create_task(_chore("webhooks", outbox.work)),
             group.create_task(_chore("discover", partial(_discover, router, transport, ports))),
         ]
         _drain_on_signal(table)
@@ -163,9 +169,11 @@ class Application:
         return table, chores
 
 
-def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, worker: Worker) -> Edge:
-    """Every endpoint over one run table and its store."""
+def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outbox: Outbox) -> Edge:
+    """Every endpoint over one worker, its run table and its store."""
+    table = worker.table
     ports, store, limit = table.ports, table.ports.store, settings.max_body_bytes
+    allow_private = settings.webhooks_allow_private
     idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
     edges = Edges(limit, settings.heartbeat_s)
     reader = RequestReader(Prompts(store), _spellings(settings))
@@ -175,6 +183,7 @@ def edge_of(settings: Settings, keys: Keys, router: Router, table: RunTable, wor
             *CountingEndpoint(ports, limit).routes(),
             *ConversationsEndpoint(store, limit).routes(),
             *PromptsEndpoint(store, limit).routes(),
+            *WebhooksEndpoint(store, ports.sealer, outbox, limit, allow_private=allow_private).routes(),
             *ModelsEndpoint(router).routes(),
             *Probes(store, lambda: table.is_draining).routes(),
         )

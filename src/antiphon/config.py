@@ -91,6 +91,14 @@ SETTINGS: Final = (
     Setting("background_attempts", "background", "attempts", int, 3, "Workers that may try one.", least=1),
     Setting("lease_s", "background", "lease_s", float, 15.0, "Silence that loses a worker, seconds.", least=0.1),
     Setting("events_hours", "background", "events_hours", float, 24.0, "Hours that streams can be resumed."),
+    Setting(
+        "webhooks_allow_private",
+        "webhooks",
+        "allow_private",
+        bool,
+        False,
+        "Whether webhooks may go to private addresses, and over http.",
+    ),
     Setting("compat_api_prefix", "compat", "api_prefix", bool, True, "Whether /api/v1 is /v1 too."),
     Setting("compat_max_tokens", "compat", "max_tokens", bool, True, "Whether max_tokens is max_output_tokens."),
     Setting("compat_reasoning_effort", "compat", "reasoning_effort", bool, True, "Whether it is reasoning.effort."),
@@ -177,6 +185,7 @@ class Settings:
     background_attempts: int = 3
     lease_s: float = 15.0
     events_hours: float = 24.0
+    webhooks_allow_private: bool = False
     compat_api_prefix: bool = True
     compat_max_tokens: bool = True
     compat_reasoning_effort: bool = True

@@ -28,9 +28,11 @@ from antiphon.protocol.grammar import StreamChecker
 from antiphon.protocol.sse import SseDecoder
 from antiphon.providers.base import Vendor
 from antiphon.providers.catalog import load_vendors
+from antiphon.providers.guarded import GuardedClient
 from antiphon.providers.simulator_upstream import SimulatorUpstream
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.models import Router
+from antiphon.runs.outbox import Outbox
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
 from antiphon.server.app import Edge, handle
@@ -118,12 +120,15 @@ class Rig:
             keys = Keys(store, secret)
             new = await keys.create("default")
             worker = Worker(table, limits or Limits())
-            settings = Settings(max_body_bytes=1 << 20, heartbeat_s=0.05)
+            receivers = await stack.enter_async_context(GuardedClient(allow_private=True))
+            outbox = Outbox(store, ports.sealer, receivers, time.time, lambda attempts: 0.0)
+            settings = Settings(webhooks_allow_private=True, max_body_bytes=1 << 20, heartbeat_s=0.05)
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            working = group.create_task(worker.work())
-            yield cls(edge_of(settings, keys, router, table, worker), table, store, keys, new.key, path)
+            working = [group.create_task(work) for work in (worker.work(), outbox.work())]
+            yield cls(edge_of(settings, keys, router, worker, outbox), table, store, keys, new.key, path)
             await table.drain(0)
-            working.cancel()
+            for one in working:
+                one.cancel()
 
     async def request(
         self,

@@ -30,6 +30,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 _MAX_RATIO: Final = 100
 _KEY_ID: Final = 4
 _NONCE: Final = 12
+_SECRET: Final = "secret/"  # noqa: S105 - what it is for; project ids never begin so
 _PLAIN: Final = b"\x00"
 _ZLIB: Final = b"\x01"
 
@@ -86,6 +87,23 @@ class Sealer:
         nonce = os.urandom(_NONCE)
         sealed = self._ring[self._current].encrypt(nonce, content, _associated(self._current, project))
         return PREFIX + _to_text(self._current + nonce + sealed)
+
+    def seal_secret(self, secret: str, purpose: str) -> bytes:
+        """A short secret as the store may keep it, for one purpose (an endpoint's id) only."""
+        nonce = os.urandom(_NONCE)
+        associated = _associated(self._current, _SECRET + purpose)
+        return self._current + nonce + self._ring[self._current].encrypt(nonce, secret.encode(), associated)
+
+    def open_secret(self, sealed: bytes, purpose: str) -> str | None:
+        """The secret, or None if it was sealed for another purpose or under a lost key."""
+        key = self._ring.get(sealed[:_KEY_ID])
+        if key is None:
+            return None
+        nonce, content = sealed[_KEY_ID : _KEY_ID + _NONCE], sealed[_KEY_ID + _NONCE :]
+        try:
+            return key.decrypt(nonce, content, _associated(sealed[:_KEY_ID], _SECRET + purpose)).decode()
+        except (InvalidTag, ValueError):
+            return None
 
     @staticmethod
     def is_ours(text: str) -> bool:

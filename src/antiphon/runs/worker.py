@@ -61,7 +61,7 @@ class Worker:
 
     def __init__(self, table: RunTable, limits: Limits) -> None:
         self.owner: Final = new_id("wrk")
-        self._table = table
+        self.table: Final = table
         self._ports = table.ports
         self._store = table.ports.store
         self._limits = limits
@@ -79,7 +79,7 @@ class Worker:
         idempotency: tuple[str, str] | None = None,
     ) -> StoredResponse:
         """The queued response, committed. Raises every ApiError that a foreground request would before its start."""
-        self._table.check_open()
+        self.table.check_open()
         response_id = idempotency[1] if idempotency is not None else new_id("resp")
         origin = Origin(project)
         if request.conversation is not None:
@@ -157,7 +157,7 @@ class Worker:
     def _begin(self, job: Job, request: CreateResponse, batches: list[EventBatch]) -> None:
         run = self._run_of(job, request, batches)
         self._active[run.id] = run
-        self._table.own(run, lambda: self._ended(run))
+        self.table.own(run, lambda: self._ended(run))
 
     def _run_of(self, job: Job, request: CreateResponse, batches: list[EventBatch]) -> Run:
         lines = [line for batch in batches for line in batch.lines.split(b"\n")]
@@ -179,7 +179,7 @@ class Worker:
     async def work(self) -> None:
         """Look after background runs until the server drains."""
         with self._store.watch(WORK) as watch:
-            while not self._table.is_draining:
+            while not self.table.is_draining:
                 try:
                     await self._look()
                 except StoreUnavailable as error:
@@ -195,7 +195,7 @@ class Worker:
         cancelled = await self._store.cancelled_of(self.owner) if self._active else []
         for response_id in cancelled:
             if (run := self._active.get(response_id)) is not None:
-                await self._table.cancel(run, "cancelled")
+                await self.table.cancel(run, "cancelled")
         if now - self._beat_at >= self._ports.lease_s / 3:
             self._beat_at = now
             await self._beat()
@@ -216,7 +216,7 @@ class Worker:
             lease = run.recorder.lease if run.recorder is not None else None
             is_held = lease is not None and held.get(run.id) == lease.attempt
             if not is_held and run.id in self._active and not run.log.is_closed:
-                await self._table.cancel(run, "lost")
+                await self.table.cancel(run, "lost")
 
     async def _take_up(self, job: Job) -> None:
         """A run that was queued, or whose worker was lost."""
@@ -250,7 +250,7 @@ class Worker:
         """
         run = self._active.get(response_id)
         if run is not None:
-            await self._table.cancel(run, "cancelled")
+            await self.table.cancel(run, "cancelled")
         with self._store.watch(topic_of(response_id)) as watch:
             deadline = asyncio.get_running_loop().time() + max(_CANCEL_S, 2 * self._ports.lease_s)
             while await self._store.request_cancel(project, response_id):

@@ -126,6 +126,15 @@ class WebhookTable:
 
         return await self.engine.write(script)
 
+    async def is_delivery_due(self) -> bool:
+        """Whether `claim_deliveries` would find any; cheap, and writes nothing."""
+
+        def script() -> Script[bool]:
+            text = "SELECT 1 FROM webhook_deliveries WHERE state = 'pending' AND next_at <= now_s() LIMIT 1"
+            return bool((yield Sql(text)))
+
+        return await self.engine.read(script)
+
     async def claim_deliveries(self, limit: int, lease_s: float) -> list[tuple[Delivery, WebhookRow]]:
         """Deliveries that are due with their endpoints; one whose sender dies is due again after `lease_s`."""
 
