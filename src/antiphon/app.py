@@ -44,6 +44,7 @@ from antiphon.server.counting import CountingEndpoint
 from antiphon.server.idempotency import Idempotency
 from antiphon.server.logs import configure_logging
 from antiphon.server.models import ModelsEndpoint
+from antiphon.server.openapi import OpenApiEndpoint
 from antiphon.server.probes import Probes
 from antiphon.server.prompts import Prompts, PromptsEndpoint
 from antiphon.server.reading import RequestReader
@@ -177,6 +178,7 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
     idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
     edges = Edges(limit, settings.heartbeat_s)
     reader = RequestReader(Prompts(store), _spellings(settings))
+    openapi = OpenApiEndpoint(lambda: routes.routes)
     routes = RouteTable(
         (
             *ResponsesEndpoint(table, worker, reader, idempotency, edges).routes(),
@@ -185,6 +187,7 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
             *PromptsEndpoint(store, limit).routes(),
             *WebhooksEndpoint(store, ports.sealer, outbox, limit, allow_private=allow_private).routes(),
             *ModelsEndpoint(router).routes(),
+            *openapi.routes(),
             *Probes(store, lambda: table.is_draining).routes(),
         )
     )

@@ -26,6 +26,7 @@ _LENGTH: Final = re.compile(r"Expected `(str|array|object)` of length (<=|>=) (\
 _RANGE: Final = re.compile(r"Expected `(int|float)` (<=|>=|<|>) ([-\d.e+]+)")
 _PATTERN: Final = re.compile(r"Expected `str` matching regex '(.*?)'(?= - at|$)", re.DOTALL)
 
+_LONGEST_ID: Final = 512
 _TYPE_NAMES: Final = {
     "str": "a string",
     "int": "an integer",
@@ -83,6 +84,12 @@ def _explain(sentence: str, wire_type: object, inner: str, param: str) -> Invali
 def invalid(param: str | None, message: str, code: str = "invalid_value") -> InvalidRequest:
     """A plain refusal at a path."""
     return InvalidRequest(message, param=param, code=code)
+
+
+def check_id(param: str, value: str | None) -> None:
+    """Raises InvalidRequest for text that no id or name can be: control characters, or over 512 characters."""
+    if value is not None and (not value.isprintable() or len(value) > _LONGEST_ID):
+        raise invalid(param, f"Invalid '{param}': must be at most {_LONGEST_ID} printable characters.")
 
 
 def not_json(error: Exception) -> InvalidRequest:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from . import items as it
-from .explain import explain, invalid, join_path, missing_parameter, wrong_type
+from .explain import check_id, explain, invalid, join_path, missing_parameter, wrong_type
 from .extras import decode_tolerantly
 from .item_schemas import CHECKED
 from .tool_parsing import parse_tools
@@ -76,6 +76,7 @@ def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise explain(error, _Peek, path) from error
     kind = peek.type or _untyped(peek, path)
+    check_id(join_path(path, ".id"), peek.id)
     try:
         return _decode(kind, raw, peek, path)
     except msgspec.ValidationError as error:

@@ -14,7 +14,7 @@ import msgspec
 
 from . import request_schema as schema
 from .errors import InvalidRequest
-from .explain import explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
+from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import parse_item, read_input
 from .items import AdditionalTools, ToolSearchOutput
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
@@ -213,6 +213,10 @@ def _compact_threshold(rules: tuple[schema.ContextManagement, ...] | None) -> in
 
 def _check_state(wire: Wire) -> None:
     """Where the context comes from: one chain, one conversation, or the input alone."""
+    check_id("model", wire.model)
+    check_id("previous_response_id", wire.previous_response_id)
+    check_id("conversation", _conversation(wire.conversation))
+    check_id("prompt.id", None if wire.prompt is None else wire.prompt.id)
     if wire.conversation is not None and wire.previous_response_id is not None:
         raise invalid(
             None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from .errors import InvalidRequest
-from .explain import invalid, unknown_parameter, unsupported_choice, wrong_type
+from .explain import check_id, invalid, unknown_parameter, unsupported_choice, wrong_type
 from .request_schema import Include
 
 Pairs = Iterable[tuple[str, str]]
@@ -90,6 +90,7 @@ def _collect(pairs: Pairs, known: tuple[str, ...]) -> tuple[dict[str, str], froz
         if re.fullmatch(r"include(\[\d*\])?", name):
             include.append(value)
         elif name in known:
+            check_id(name, value)
             values[name] = value
         elif name not in _TOLERATED:
             raise unknown_parameter(name, (*known, "include"))

@@ -25,7 +25,7 @@ from .routes import Call, Query, Route, read_json
 
 _encode: Final = msgspec.json.Encoder().encode
 _LARGE_BYTES: Final = 1 << 20
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Template = dict[str, msgspec.Raw]
 
 

@@ -31,7 +31,7 @@ EVENT_TYPES: Final = ("response.completed", "response.failed", "response.incompl
 _KEEP_OLD_S: Final = 86_400
 _MAX_SHOWN: Final = 100
 _encode: Final = msgspec.json.Encoder().encode
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Types = Annotated[tuple[EventType, ...], Meta(min_length=1)]
 
