@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from tests.harness.postgres import Postgres
 from tests.store.conformance import StoreConformance, saved
+from tests.store.conformance_family import FamilyConformance
 
 from antiphon.protocol.errors import ConfigError
 from antiphon.store.postgres import open_postgres
@@ -28,7 +29,7 @@ async def store(url: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
-class TestPostgresConformance(StoreConformance):
+class TestPostgresConformance(StoreConformance, FamilyConformance):
     """The port's suite on PostgreSQL."""
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 from tests.store.conformance import StoreConformance, response, save, saved, usage
+from tests.store.conformance_family import FamilyConformance
 
 from antiphon.protocol.errors import ConfigError
 from antiphon.store.migrations import steps
@@ -50,7 +51,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-class TestSqliteConformance(StoreConformance):
+class TestSqliteConformance(StoreConformance, FamilyConformance):
     """The port's suite on SQLite."""
 
 

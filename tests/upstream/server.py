@@ -62,12 +62,31 @@ class Received:
     streaming: threading.Event = field(default_factory=threading.Event)
 
 
+BLOB = "a blob that only its provider reads"
+SIDE_CALLS: dict[str, Json] = {
+    "/v1/responses/input_tokens": {"object": "response.input_tokens", "input_tokens": 4242},
+    "/v1/messages/count_tokens": {"input_tokens": 4343},
+    "/v1/responses/compact": {
+        "id": "resp_up",
+        "object": "response.compaction",
+        "created_at": 1,
+        "output": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "kept"}]},
+            {"type": "compaction", "id": "cmp_up", "encrypted_content": BLOB},
+        ],
+        "usage": {"input_tokens": 30, "output_tokens": 7, "total_tokens": 37},
+    },
+}
+"""What is answered beside the model's own words."""
+
+
 class Upstream:
     """The scripted provider. Thread-safe; one for a whole test session is enough."""
 
     def __init__(self, models: tuple[str, ...] = ("m1", "m2", "reasoner")) -> None:
         self.models = models
         self.refusals: list[str] = []
+        self.serves_side_calls = True
         self._wires: dict[str, Wire] = {
             "completions": ChatWire(KEY),
             "messages": AnthropicWire(KEY),
@@ -130,6 +149,8 @@ class Upstream:
         return web.json_response({"object": "list", "data": rows, "has_more": False})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path in SIDE_CALLS:
+            return await self._answer_beside(request)
         wire = self._wires[request.path.rsplit("/", 1)[-1]]
         raw = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -152,6 +173,18 @@ class Upstream:
             raise
         finally:
             received.ended.set()
+
+    async def _answer_beside(self, request: web.Request) -> web.Response:
+        """Counting and compacting: one JSON object, made of nothing the client sent."""
+        raw = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self._received.append(Received(request.path, headers, raw, msgspec.json.decode(raw)))
+        if KEY not in (headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-api-key")):
+            return web.json_response({"error": {"message": "no key", "type": "invalid_request_error"}}, status=401)
+        answer = SIDE_CALLS[request.path]
+        return web.json_response(
+            answer if self.serves_side_calls else {}, status=200 if self.serves_side_calls else 404
+        )
 
     def _next_script(self, wire: Wire, body: Json) -> Script:
         waiting = self._scripts.get(body["model"])
