@@ -53,7 +53,7 @@ from antiphon.server.routes import RouteTable
 from antiphon.server.webhooks import WebhooksEndpoint
 from antiphon.server.websocket import SocketServices
 from antiphon.store.postgres import open_postgres, postgres_schema
-from antiphon.store.sqlite import open_sqlite
+from antiphon.store.sqlite import ALONE_POLL_S, POLL_S, open_sqlite
 from antiphon.store.sqlite_connections import sqlite_schema
 from antiphon.store.store import Store
 
@@ -78,13 +78,17 @@ def dialects() -> dict[DialectName, Dialect]:
 
 async def open_store(settings: Settings) -> Store:
     """The store that the settings name, with its schema up to date. Raises ConfigError."""
-    return await open_url(settings.store_url)
+    return await open_url(settings.store_url, is_alone=settings.workers == 1)
 
 
-async def open_url(url: str) -> Store:
-    """The store at sqlite:///PATH or postgresql://…, with its schema up to date. Raises ConfigError."""
+async def open_url(url: str, *, is_alone: bool = True) -> Store:
+    """The store at sqlite:///PATH or postgresql://…, with its schema up to date. Raises ConfigError.
+
+    `is_alone`: no other process serves from the same file.
+    """
     if url.startswith(_SQLITE):
-        return await open_sqlite(Path(url.removeprefix(_SQLITE)))
+        poll_s = ALONE_POLL_S if is_alone else POLL_S
+        return await open_sqlite(Path(url.removeprefix(_SQLITE)), poll_s=poll_s)
     return await open_postgres(url)
 
 

@@ -205,6 +205,28 @@ async def test_more_than_may_wait_are_refused_with_a_way_out(
 
 
 @pytest.mark.slow
+async def test_workers_of_one_machine_share_their_runs(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, new_server(workers=2).url)
+    followers = [Follower(http) for _ in range(8)]
+    body = {"model": "sim/standard", "input": "#sim slow 20ms\n#sim words 15"}
+    async with asyncio.TaskGroup() as group:
+        for follower in followers:
+            group.create_task(follower.create(client, body))
+        for follower in followers:
+            await follower.wait_for(2, "response.output_text.delta")
+        seconds = [Follower(http, follower.response_id) for follower in followers]
+        for second in seconds:  # some of them reach the other worker
+            group.create_task(second.resume(client))
+        stalled = [await created(client, {"input": "#sim stall"}) for _ in range(6)]
+        for response in stalled:
+            answer = await client.request("POST", f"/responses/{response['id']}/cancel")
+            assert answer.body["status"] == "cancelled"
+    assert [second.events for second in seconds] == [follower.events for follower in followers]
+
+
+@pytest.mark.slow
 async def test_one_that_waits_too_long_fails_and_says_so(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
 ) -> None:

@@ -125,7 +125,7 @@ async def hold_conversation(
 async def keep(run: Run, ports: Ports) -> None:
     """Renew what the run holds for as long as it takes."""
     while True:
-        await ports.sleep(ports.lease_s)
+        await asyncio.sleep(ports.lease_s)
         try:
             if run.request.conversation is not None:
                 await ports.store.renew_conversation(run.request.conversation, run.id, ports.lease_s * 4)

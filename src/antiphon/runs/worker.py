@@ -177,9 +177,9 @@ class Worker:
         self._store.engine.wakes.wake(WORK)  # there is room for another
 
     async def work(self) -> None:
-        """Look after background runs until the server drains."""
+        """Look after background runs; while the server drains, only after those that it still has."""
         with self._store.watch(WORK) as watch:
-            while not self.table.is_draining:
+            while True:
                 try:
                     await self._look()
                 except StoreUnavailable as error:
@@ -204,7 +204,7 @@ class Worker:
             ):
                 age = round(self._limits.queue_age_s)
                 await self._finish(job, ServerFault(f"The response waited for a worker for more than {age} s."))
-        room = self._limits.concurrency - len(self._active)
+        room = 0 if self.table.is_draining else self._limits.concurrency - len(self._active)
         if room > 0 and await self._store.waiting():
             for job in await self._store.claim(self.owner, room, self._ports.lease_s):
                 await self._take_up(job)

@@ -28,16 +28,17 @@ from .store import Store
 
 T = TypeVar("T")
 POLL_S: Final = 0.1
+ALONE_POLL_S: Final = 2.0
 _READERS: Final = 2
 
 
 class SqliteEngine:
     """`Engine` on SQLite. May be used from any event loop of the process."""
 
-    def __init__(self, writer: Lane, readers: Lane) -> None:
+    def __init__(self, writer: Lane, readers: Lane, poll_s: float) -> None:
         self.writer = writer
         self.readers = readers
-        self.wakes = Wakes(POLL_S)
+        self.wakes = Wakes(poll_s)
 
     async def read(self, make: Callable[[], Script[T]]) -> T:
         """Run a script that only reads, on a connection of its own."""
@@ -70,16 +71,18 @@ class SqliteEngine:
         self.writer.close()
 
 
-async def open_sqlite(path: Path, *, now: Callable[[], float] = time.time) -> Store:
+async def open_sqlite(path: Path, *, now: Callable[[], float] = time.time, poll_s: float = POLL_S) -> Store:
     """Open or make the file and bring its schema up to date; `now` is the database's clock.
+
+    `poll_s`: how often to look for what other processes changed; a process that is alone need not look often.
 
     Raises ConfigError if it cannot be used (no permission, no database, damaged, written by a newer release) and
     StoreUnavailable if it is locked or its disk full.
     """
-    return Store(await asyncio.to_thread(_open, path, now))
+    return Store(await asyncio.to_thread(_open, path, now, poll_s))
 
 
-def _open(path: Path, now: Callable[[], float]) -> SqliteEngine:
+def _open(path: Path, now: Callable[[], float], poll_s: float) -> SqliteEngine:
     opened: list[apsw.Connection] = []
     try:
         opened.append(open_writer(path))
@@ -91,7 +94,8 @@ def _open(path: Path, now: Callable[[], float]) -> SqliteEngine:
         for connection in reversed(opened):
             connection.close()
         raise
-    return SqliteEngine(Lane(opened[:1], str(path), is_writing=True), Lane(opened[1:], str(path), is_writing=False))
+    writer, readers = Lane(opened[:1], str(path), is_writing=True), Lane(opened[1:], str(path), is_writing=False)
+    return SqliteEngine(writer, readers, poll_s)
 
 
 def _scalar(now: Callable[[], float]) -> Callable[..., float]:
