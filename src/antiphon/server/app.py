@@ -57,7 +57,7 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
         await _refuse(
             exchange,
             trace,
-            ServerFault("The server cannot reach its database now.", code="store_unavailable"),
+            Unavailable("The server cannot reach its database now.", code="store_unavailable"),
         )
     except* Exception:
         logger.exception("request failed", extra={"request_id": exchange.request_id})

@@ -168,7 +168,7 @@ class Connection:
             await self._send(error_event(error, lane.name))
         except StoreUnavailable as error:
             logger.error("store unavailable", extra={"reason": str(error)})
-            fault = ServerFault("The server cannot reach its database now.", code="store_unavailable")
+            fault = Unavailable("The server cannot reach its database now.", code="store_unavailable")
             await self._send(error_event(fault, lane.name))
         except Exception:
             # One create must not take the others of its connection with it.
