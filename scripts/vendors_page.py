@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from antiphon.providers.catalog import CatalogRow, built_in_rows
+from antiphon.providers.catalog_rows import CatalogRow, built_in_rows
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "vendors.md"
 _HEAD: Final = """\

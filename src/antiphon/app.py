@@ -25,8 +25,12 @@ from antiphon.protocol.errors import ConfigError
 from antiphon.protocol.spellings import Spellings
 from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
-from antiphon.providers.catalog import load_vendors
+from antiphon.providers.bedrock import Bedrock
+from antiphon.providers.capabilities import Registry
+from antiphon.providers.catalog import load_capabilities, load_vendors
 from antiphon.providers.chat_completions import ChatCompletions
+from antiphon.providers.cohere import Cohere
+from antiphon.providers.gemini import Gemini
 from antiphon.providers.guarded import GuardedClient
 from antiphon.providers.responses import Responses
 from antiphon.providers.simulator import Simulator
@@ -72,6 +76,9 @@ def dialects() -> dict[DialectName, Dialect]:
         "responses": Responses(),
         "chat_completions": ChatCompletions(),
         "anthropic": Anthropic(),
+        "gemini": Gemini(),
+        "bedrock": Bedrock(),
+        "cohere": Cohere(),
         "sim": Simulator(),
     }
 
@@ -141,7 +148,7 @@ class Application:
         store = await open_store(settings)
         stack.push_async_callback(store.close)
         secret = load_secret(settings.data_dir)
-        router = Router(load_vendors(settings, os.environ), settings.models)
+        router = Router(load_vendors(settings, os.environ), settings.models, Registry(load_capabilities(settings)))
         transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
         ports = Ports(
             store=store,
@@ -286,7 +293,7 @@ async def prepare(settings: Settings) -> Prepared:
     """Migrate the store, make the first project and key, and name the active vendors. Raises ConfigError."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds conversations
     vendors = load_vendors(settings, os.environ)
-    Router(vendors, settings.models)
+    Router(vendors, settings.models, Registry(load_capabilities(settings)))
     store = await open_store(settings)
     try:
         keys = Keys(store, load_secret(settings.data_dir))

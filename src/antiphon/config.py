@@ -147,6 +147,7 @@ class VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     models: list[str] = []
     quirks: dict[str, object] = {}
     is_local: bool | None = None
+    service: str | None = None
 
 
 class ModelAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,9 +157,14 @@ class ModelAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: list[str]
 
 
+_LISTS: Final[dict[str, type[msgspec.Struct] | None]] = {"vendor": VendorRow, "model": ModelAlias, "capability": None}
+"""The tables that there can be several of; the fields of capabilities are those of `providers.capabilities`."""
+
+
 class _Lists(msgspec.Struct, frozen=True):
     vendor: list[VendorRow] = []
     model: list[ModelAlias] = []
+    capability: list[dict[str, object]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +204,7 @@ class Settings:
     bootstrap_key: str | None = field(default=None, repr=False)
     vendors: tuple[VendorRow, ...] = ()
     models: tuple[ModelAlias, ...] = ()
+    capabilities: tuple[dict[str, object], ...] = ()
     is_sim_enabled: bool = True
 
 
@@ -234,6 +241,7 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
         "bootstrap_key": _bootstrap_key(environ),
         "vendors": tuple(lists.vendor),
         "models": tuple(lists.model),
+        "capabilities": tuple(lists.capability),
         "is_sim_enabled": values.pop("sim"),
     }
     del settings["sim"]
@@ -269,8 +277,8 @@ def _read(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     for table in document:
-        if table not in {*TABLES, "vendor", "model"}:
-            _unknown(f"{path}: unknown table [{table}]", table, [*TABLES, "vendor", "model"])
+        if table not in {*TABLES, *_LISTS}:
+            _unknown(f"{path}: unknown table [{table}]", table, [*TABLES, *_LISTS])
     for table in TABLES:
         section = document.get(table, {})
         if not isinstance(section, dict):
@@ -355,13 +363,14 @@ def _parsed(setting: Setting, text: str) -> object:
 
 
 def _lists(document: Mapping[str, object], path: Path | None) -> _Lists:
-    found = {name: document.get(name, []) for name in ("vendor", "model")}
-    for name, kind in (("vendor", VendorRow), ("model", ModelAlias)):
+    found = {name: document.get(name, []) for name in _LISTS}
+    for name, kind in _LISTS.items():
         rows = found[name]
         if not isinstance(rows, list):
             raise ConfigError(f"{path}: write [[{name}]] with two brackets: there can be several")
         for row in msgspec.convert(rows, list[object]):
-            _known_keys(row, [f.name for f in msgspec.structs.fields(kind)], f"{path}: [[{name}]]")
+            if kind is not None:
+                _known_keys(row, [f.name for f in msgspec.structs.fields(kind)], f"{path}: [[{name}]]")
     try:
         lists = msgspec.convert(found, _Lists)
     except msgspec.ValidationError as error:

@@ -207,7 +207,7 @@ async def test_whole_exchanges_are_dropped_when_the_model_says_it_is_too_long(
     assert (text_of(answer), answer["truncation"]) == ("ok", "auto")
     first, second = (request.raw.decode() for request in upstream.requests("m1"))
     assert "oldest" in first
-    assert "call_1" in first
+    assert "call_1" in first or vendor == "gem"  # whose wire has no ids of foreign calls
     for word in ("oldest", "call_1", "sunny"):
         assert word not in second
     for word in ("Be brief.", "newest"):

@@ -64,7 +64,8 @@ async def test_pitfall_26_three_parallel_calls_one_without_arguments(
 ) -> None:
     upstream.queue("m1", Script((Call("look", '{"city":"a"}'), Call("look", "{}"), Call("look", '{"city":"b"}'))))
     streamed = await client.stream({"model": f"{vendor}/m1", "input": "hi", "tools": [LOOK]})
-    assert streamed.types.count("response.output_item.added") == 3
+    carrier = 1 if vendor == "gem" else 0  # the signature of its first call
+    assert streamed.types.count("response.output_item.added") == 3 + carrier
     assert streamed.types.count("response.function_call_arguments.done") == 3
 
 
@@ -93,7 +94,7 @@ async def test_pitfall_61_a_late_developer_item_keeps_its_place(
     ]
     await client.create({"model": f"{vendor}/m1", "input": items})
     body = upstream.requests("m1")[0].body
-    text = msgspec.json.encode(body.get("input") or body["messages"]).decode()
+    text = msgspec.json.encode(body.get("input") or body.get("messages") or body["contents"]).decode()
     assert text.index("first") < text.index("Speak French.")
 
 

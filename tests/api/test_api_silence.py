@@ -33,7 +33,7 @@ async def test_a_model_that_falls_silent_fails_at_the_idle_deadline(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream, vendor: str
 ) -> None:
     server = new_server(env={"ANTIPHON_IDLE_S": "0.3"})
-    upstream.queue("m1", Script((Say("Hello there, world"),), stall_after=5))
+    upstream.queue("m1", Script((Say("Hello there, world"),), stall_after=4))
     async with Client(http, server.url).open_stream({"model": f"{vendor}/m1", "input": "hi"}) as opened:
         streamed = await opened.read_all()
     assert streamed.types[-1] == "response.failed"

@@ -19,9 +19,13 @@ LOOK: Any = {
 }
 
 
+THINKERS = {"converse": "m-claude"}
+"""Models that reason, where it depends on the model's family."""
+
+
 def history_of(body: Json) -> list[Json]:
     """The conversation in an upstream body, whatever the wire."""
-    return body["input"] if "input" in body else body["messages"]
+    return next(body[name] for name in ("input", "messages", "contents") if name in body)
 
 
 def texts_in(body: Json) -> str:
@@ -58,9 +62,11 @@ async def test_a_tool_loop_goes_on_within_and_between_dialects(
 
 @pytest.mark.parametrize("vendor", DIALECTS)
 async def test_reasoning_goes_back_to_its_own_model_as_it_came(client: Client, upstream: Upstream, vendor: str) -> None:
-    await loop(client, f"{vendor}/m1", f"{vendor}/m1", f"{vendor}/m1")
+    model = f"{vendor}/{THINKERS.get(vendor, 'm1')}"
+    await loop(client, model, model, model)
     text = texts_in(upstream.requests()[1].body)
-    expected = {"chat": "reasoning_content", "claude": '"signature"', "native": '"encrypted_content"'}
+    expected = {"claude": '"signature"', "native": '"encrypted_content"', "gem": '"thoughtSignature"'}
+    expected |= {"converse": '"reasoningContent"', "coh": '"thinking"'}
     if vendor != "chat":  # most chat vendors want no reasoning back; those that do say so by a quirk
         assert expected[vendor] in text
 
@@ -132,7 +138,8 @@ async def test_each_turn_adds_its_own_words_once(client: Client, upstream: Upstr
 async def test_a_client_without_state_echoes_items_and_reasoning_survives(
     client: Client, upstream: Upstream, vendor: str
 ) -> None:
-    settings: Json = {"model": f"{vendor}/m1", "store": False, "include": ["reasoning.encrypted_content"]}
+    name = THINKERS.get(vendor, "m1")
+    settings: Json = {"model": f"{vendor}/{name}", "store": False, "include": ["reasoning.encrypted_content"]}
     settings |= {"tools": [LOOK], "reasoning": {"effort": "low"}}
     history: list[Json] = [{"role": "user", "content": "How is Rome?"}]
     one = await client.create(settings | {"input": history})
@@ -143,8 +150,9 @@ async def test_a_client_without_state_echoes_items_and_reasoning_survives(
     two = await client.create(settings | {"input": history})
     assert text_of(two) == "The tool said: sunny"
     if vendor != "chat":
-        marker = {"claude": '"signature"', "native": '"sealed.'}[vendor]
-        assert marker in texts_in(upstream.requests("m1")[1].body)
+        markers = {"claude": '"signature"', "native": '"sealed.', "gem": '"thoughtSignature"'}
+        marker = (markers | {"converse": '"reasoningContent"', "coh": '"thinking"'})[vendor]
+        assert marker in texts_in(upstream.requests(name)[1].body)
     answer = await client.get(f"/responses/{one['id']}")
     assert answer.status == 404
 

@@ -65,14 +65,15 @@ async def test_noise_on_the_wire_changes_nothing(client: Client, upstream: Upstr
 
 
 async def test_usage_has_openais_sense_on_every_dialect(client: Client, upstream: Upstream, vendor: str) -> None:
-    counts = Counts(input=100, cached=60, cache_write=0 if vendor == "native" else 10, output=40, reasoning=15)
+    written = 10 if vendor in ("chat", "claude", "converse") else 0
+    counts = Counts(100, 60, written, 40, reasoning=0 if vendor in ("converse", "coh") else 15)
     upstream.queue("m1", Script((Think("hm"), Say("ok")), counts=counts))
     usage = (await client.create({"model": f"{vendor}/m1", "input": "hi"}))["usage"]
     assert usage == {
         "input_tokens": 100,
         "input_tokens_details": {"cached_tokens": 60, "cache_write_tokens": counts.cache_write},
         "output_tokens": 40,
-        "output_tokens_details": {"reasoning_tokens": 15},
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
         "total_tokens": 140,
     }
 
@@ -80,7 +81,9 @@ async def test_usage_has_openais_sense_on_every_dialect(client: Client, upstream
 async def test_every_item_is_streamed_in_order(client: Client, upstream: Upstream, vendor: str) -> None:
     upstream.queue("m1", SCRIPTS["reasoning, text and parallel calls"])
     response = (await client.stream({"model": f"{vendor}/m1", "input": "hi", "tools": [LOOK]})).response
-    assert [item["type"] for item in response["output"]] == ["reasoning", "message", "function_call", "function_call"]
+    carrier = ["reasoning"] if vendor == "gem" else []  # the signature of its first call
+    types = ["reasoning", "message", *carrier, "function_call", "function_call"]
+    assert [item["type"] for item in response["output"]] == types
     assert [call["arguments"] for call in calls_of(response)] == ['{"city":"Rome"}', '{"city":"Oslo"}']
     assert len({call["call_id"] for call in calls_of(response)}) == 2
 
@@ -88,7 +91,9 @@ async def test_every_item_is_streamed_in_order(client: Client, upstream: Upstrea
 async def test_a_refusal_is_said_in_a_part_or_by_the_reason(client: Client, upstream: Upstream, vendor: str) -> None:
     upstream.queue("m1", SCRIPTS["refusal"])
     response = (await client.stream({"model": f"{vendor}/m1", "input": "hi"})).response
-    if vendor == "claude":
+    if vendor == "coh":
+        assert text_of(response) == "I cannot do that."  # the wire has no word for it
+    elif vendor in ("claude", "gem", "converse"):
         assert response["incomplete_details"] == {"reason": "content_filter"}
     else:
         parts = response["output"][0]["content"]
@@ -99,6 +104,8 @@ async def test_a_refusal_is_said_in_a_part_or_by_the_reason(client: Client, upst
 async def test_a_cut_answer_is_incomplete(
     client: Client, upstream: Upstream, vendor: str, finish: Any, reason: str
 ) -> None:
+    if (vendor, finish) == ("coh", "content_filter"):
+        pytest.skip("Cohere's wire names no filter")
     upstream.queue("m1", Script((Say("Half an ans"),), finish=finish))
     response = await client.create({"model": f"{vendor}/m1", "input": "hi"})
     assert response["status"] == "incomplete"
@@ -140,7 +147,7 @@ async def test_created_arrives_before_the_model_says_anything(client: Client, up
 async def test_a_client_that_leaves_closes_the_upstream_at_once(
     client: Client, upstream: Upstream, vendor: str
 ) -> None:
-    upstream.queue("m1", Script(stall_after=3))
+    upstream.queue("m1", Script(stall_after=2))
     async with client.open_stream({"model": f"{vendor}/m1", "input": "hi"}) as opened:
         await opened.read_until("response.in_progress")
     assert await asyncio.to_thread(upstream.requests("m1")[0].left.wait, 5)

@@ -1,6 +1,7 @@
 """A real `antiphon serve` in a process of its own, over a data folder and a configuration made for the test.
 
-The three dialects reach the scripted upstream as vendors `chat/…`, `claude/…` and `native/…`.
+Every dialect reaches the scripted upstream as a vendor: `chat/…`, `claude/…`, `native/…`, `gem/…`, `converse/…` and
+`coh/…`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,18 @@ from antiphon.providers.base import DialectName
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-antiphon-harness-0123456789abcdef"
-ALL_DIALECTS: dict[str, DialectName] = {"chat": "chat_completions", "claude": "anthropic", "native": "responses"}
+ALL_DIALECTS: dict[str, DialectName] = {
+    "chat": "chat_completions",
+    "claude": "anthropic",
+    "native": "responses",
+    "gem": "gemini",
+    "converse": "bedrock",
+    "coh": "cohere",
+}
 DIALECTS = {vendor: dialect for vendor, dialect in ALL_DIALECTS.items() if dialect in dialects()}
 """The vendors of the tests' configuration, and what each speaks: those dialects that this build has."""
+MORE = {"coh": 'quirks.cohere.path = "/chat"\n'}
+"""What a vendor's row says besides."""
 NEEDS_CLAUDE = pytest.mark.skipif("claude" not in DIALECTS, reason="this build has no anthropic dialect")
 READY_S = 15.0
 STOP_S = 10.0
@@ -43,7 +53,7 @@ def write_config(folder: Path, upstream_url: str, more: str = "") -> Path:
     """`antiphon.toml` with the scripted upstream under each dialect."""
     rows = [
         f'[[vendor]]\nname = "{name}"\ndialect = "{dialect}"\n'
-        f'base_url = "{upstream_url}"\napi_key_env = "UPSTREAM_KEY"\n'
+        f'base_url = "{upstream_url}"\napi_key_env = "UPSTREAM_KEY"\n{MORE.get(name, "")}'
         for name, dialect in DIALECTS.items()
     ]
     path = folder / "antiphon.toml"

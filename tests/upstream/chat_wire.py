@@ -38,6 +38,7 @@ class ChatWire:
     """One instance per upstream; it numbers its answers."""
 
     name = "chat_completions"
+    is_binary = False
 
     def __init__(self, key: str) -> None:
         self._key = key

@@ -64,6 +64,7 @@ class AnthropicWire:
     """One instance per upstream; it numbers its answers and remembers which calls followed thinking."""
 
     name = "anthropic"
+    is_binary = False
 
     def __init__(self, key: str) -> None:
         self._key = key

@@ -41,6 +41,7 @@ class NativeWire:
     """One instance per upstream; it numbers its answers and knows the ids it issued."""
 
     name = "responses"
+    is_binary = False
 
     def __init__(self, key: str) -> None:
         self._key = key

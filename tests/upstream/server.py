@@ -1,8 +1,9 @@
-"""A model provider for tests: a real HTTP server that speaks three wires strictly and plays scripts.
+"""A model provider for tests: a real HTTP server that speaks six wires strictly and plays scripts.
 
     upstream = Upstream().start()               # a thread with its own loop; `upstream.url` ends in /v1
     upstream.queue("m1", Script((Say("Hi"),)))  # the next answer for model "m1"; then the default again
-    ...                                         # Antiphon calls {url}/chat/completions, /messages, /responses
+    ...                                         # Antiphon calls {url}/chat/completions, /messages, /responses,
+                                                # /models/m1:streamGenerateContent, /model/m1/converse-stream, /chat
     upstream.requests("m1")[-1].body            # what it really received: headers, raw bytes, parsed body
     upstream.stop()
 
@@ -18,6 +19,7 @@ script holds the stream until the reader leaves (`Received.left` is then set) or
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -28,11 +30,17 @@ import msgspec
 from aiohttp import web
 from tests.upstream.chat_wire import ChatWire
 from tests.upstream.claude_wire import AnthropicWire
+from tests.upstream.cohere_wire import CohereWire
+from tests.upstream.converse_wire import ConverseWire
+from tests.upstream.gemini_wire import GeminiWire
 from tests.upstream.native_wire import NativeWire
 from tests.upstream.script import Asked, Failure, Json, RefusedError, Script, default_script
 from tests.upstream.types_check import check_types
 
 KEY = "sk-upstream-test"
+TYPED = ("chat_completions", "anthropic", "responses")
+"""Wires whose bodies are checked against one TypedDict; the others check themselves."""
+_IN_PATH = re.compile(r"/models?/([^/:]+)[:/](streamGenerateContent|converse-stream)$")
 WAIT_S = 5.0
 
 
@@ -40,6 +48,7 @@ class Wire(Protocol):
     """One provider's protocol."""
 
     name: str
+    is_binary: bool
 
     def check(self, headers: dict[str, str], body: Json) -> None: ...
     def asked(self, body: Json) -> Asked: ...
@@ -91,6 +100,9 @@ class Upstream:
             "completions": ChatWire(KEY),
             "messages": AnthropicWire(KEY),
             "responses": NativeWire(KEY),
+            "streamGenerateContent": GeminiWire(KEY),
+            "converse-stream": ConverseWire(KEY),
+            "chat": CohereWire(KEY),
         }
         self._scripts: dict[str, deque[Script]] = defaultdict(deque)
         self._received: list[Received] = []
@@ -151,14 +163,16 @@ class Upstream:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.path in SIDE_CALLS:
             return await self._answer_beside(request)
-        wire = self._wires[request.path.rsplit("/", 1)[-1]]
+        wire, model = self._route(request.path)
         raw = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        received = Received(wire.name, headers, raw, msgspec.json.decode(raw))
+        body = msgspec.json.decode(raw)
+        received = Received(wire.name, headers, raw, body if model is None else body | {"model": model})
         self._received.append(received)
         try:
             wire.check(headers, received.body)
-            check_types(wire.name, received.body)
+            if wire.name in TYPED:
+                check_types(wire.name, received.body)
             script = self._next_script(wire, received.body)
         except RefusedError as refused:
             self.refusals.append(f"{wire.name}: {refused.message}")
@@ -173,6 +187,13 @@ class Upstream:
             raise
         finally:
             received.ended.set()
+
+    def _route(self, path: str) -> tuple[Wire, str | None]:
+        """The wire of a path, and the model where the path names it."""
+        found = _IN_PATH.search(path)
+        if found is not None:
+            return self._wires[found[2]], found[1]
+        return self._wires[path.rsplit("/", 1)[-1]], None
 
     async def _answer_beside(self, request: web.Request) -> web.Response:
         """Counting and compacting: one JSON object, made of nothing the client sent."""
@@ -191,7 +212,8 @@ class Upstream:
         return waiting.popleft() if waiting else default_script(wire.asked(body))
 
     async def _play(self, request: web.Request, wire: Wire, script: Script, received: Received) -> web.StreamResponse:
-        head = {"content-type": "text/event-stream", "x-request-id": "req_up", "request-id": "req_up"}
+        kind = "application/vnd.amazon.eventstream" if wire.is_binary else "text/event-stream"
+        head = {"content-type": kind, "x-request-id": "req_up", "request-id": "req_up"}
         response = web.StreamResponse(headers=head | script.headers)
         await response.prepare(request)
         frames = wire.frames(script, received.body)
@@ -204,7 +226,7 @@ class Upstream:
                 if request.transport is not None:
                     request.transport.abort()
                 return response
-            for piece in _wire_bytes(frame, script):
+            for piece in _wire_bytes(frame, script, is_binary=wire.is_binary):
                 await response.write(piece)
             received.frames_sent = position + 1
             received.streaming.set()
@@ -214,11 +236,11 @@ class Upstream:
         return response
 
 
-def _wire_bytes(frame: bytes, script: Script) -> Iterator[bytes]:
-    whole = frame + b"\n\n"
-    if script.comments:
+def _wire_bytes(frame: bytes, script: Script, *, is_binary: bool) -> Iterator[bytes]:
+    whole = frame if is_binary else frame + b"\n\n"
+    if script.comments and not is_binary:
         whole = b": still here\n\n" + whole
-    if script.crlf:
+    if script.crlf and not is_binary:
         whole = whole.replace(b"\n", b"\r\n")
     size = script.chunk_bytes or len(whole)
     for start in range(0, len(whole), size):

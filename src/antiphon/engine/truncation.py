@@ -35,7 +35,7 @@ class Trimmer:
 
     def fit(self, targets: Sequence[Target]) -> Turn:
         """The turn cut to the smallest window that is known of its targets."""
-        windows = [window for target in targets if (window := target.vendor.quirks.limits.context_window) is not None]
+        windows = [window for target in targets if (window := window_of(target)) is not None]
         if self._is_allowed and windows:
             room = min(windows) - (self._turn.request.max_output_tokens or 0)
             self._turn = self._cut(room) or self._turn
@@ -65,6 +65,11 @@ class Trimmer:
             return None
         kept = [entry for index, entry in enumerate(entries) if index not in dropped]
         return replace(self._turn, context=tuple(without_orphans(kept)))
+
+
+def window_of(target: Target) -> int | None:
+    """Tokens that fit: as the vendor's row says, else as the model's."""
+    return target.vendor.quirks.limits.context_window or target.able.context_window
 
 
 def _named_limit(message: str) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,7 +20,6 @@ from . import faults
 from .anthropic_blocks import Block, text_block, without_old_cache_controls
 from .anthropic_decode import AnthropicDecoder
 from .anthropic_messages import Conversation
-from .anthropic_models import abilities
 from .anthropic_settings import NEW_VERSION, wire_settings
 from .anthropic_tools import WireTools, declared_by_history, wire_tools
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
@@ -39,7 +39,7 @@ class Anthropic:
     def encode(self, turn: Turn, target: Target) -> HttpRequest:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         quirks = target.vendor.quirks.anthropic
-        able = abilities(target.model)
+        able = target.able
         lowered = lower_tools(turn.request.tools, turn.context)
         conversation = Conversation(turn, target, able)
         settings = wire_settings(turn.request, able, quirks, replays_thinking=conversation.replays_thinking)
@@ -49,7 +49,7 @@ class Anthropic:
         for sentence in (settings.instruction, tools.instruction):
             if sentence:
                 conversation.system.append(text_block(sentence))
-        body: Block = {"model": target.model}
+        body: Block = _naming(target, settings.version)
         if conversation.system:
             body["system"] = conversation.system
         body["messages"] = conversation.messages
@@ -59,12 +59,13 @@ class Anthropic:
         without_old_cache_controls(contents, MAX_CACHE_CONTROLS - automatic)
         return HttpRequest(
             "POST",
-            _url(target.vendor, "/messages"),
+            _answer_url(target),
             _headers(target.vendor, settings.version, settings.betas),
             _encode(body),
             dropped=(*tools.dropped, *settings.dropped),
             removed=tuple(conversation.removed),
             tool_names=lowered.names,
+            credential=target.vendor.credential,
         )
 
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
@@ -80,7 +81,11 @@ class Anthropic:
         """See `Dialect.count_request`."""
         if not target.vendor.quirks.anthropic.counts_tokens:
             return None
-        return side_call(self.encode(turn, target), _url(target.vendor, "/messages/count_tokens"), _COUNTED)
+        request = self.encode(turn, target)
+        if target.vendor.quirks.anthropic.transport == "messages":
+            return side_call(request, _url(target.vendor, "/messages/count_tokens"), _COUNTED)
+        url = f"{target.vendor.base_url}/publishers/anthropic/models/count-tokens:rawPredict"
+        return side_call(request, url, _COUNTED | {"anthropic_version"}, {"model": target.model})
 
     def read_count(self, body: bytes) -> int:
         """See `Dialect.read_count`."""
@@ -97,9 +102,11 @@ class Anthropic:
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """See `Dialect.models_request`. The list comes in pages of 20 unless more are asked for."""
-        return HttpRequest(
-            "GET", _url(target_vendor, "/models?limit=1000"), _headers(target_vendor, NEW_VERSION, ()), b""
-        )
+        if target_vendor.quirks.anthropic.transport != "messages":
+            return None
+        headers = _headers(target_vendor, NEW_VERSION, ())
+        url = _url(target_vendor, "/models?limit=1000")
+        return HttpRequest("GET", url, headers, b"", credential=target_vendor.credential)
 
 
 def _tool_fields(tools: WireTools, conversation: Conversation) -> Block:
@@ -113,6 +120,20 @@ def _tool_fields(tools: WireTools, conversation: Conversation) -> Block:
         fields["tools"] = declared_by_history(conversation.called)
         fields["tool_choice"] = {"type": "none"}
     return fields
+
+
+def _naming(target: Target, version: str) -> Block:
+    """What the body says of model and version: on Vertex AI the path names the model, and the body the version."""
+    if target.vendor.quirks.anthropic.transport == "vertex":
+        return {"anthropic_version": version}
+    return {"model": target.model}
+
+
+def _answer_url(target: Target) -> str:
+    if target.vendor.quirks.anthropic.transport == "vertex":
+        model = quote(target.model, safe="@")
+        return f"{target.vendor.base_url}/publishers/anthropic/models/{model}:streamRawPredict"
+    return _url(target.vendor, "/messages")
 
 
 def _url(vendor: Vendor, path: str) -> str:

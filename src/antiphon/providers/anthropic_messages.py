@@ -34,8 +34,8 @@ from antiphon.protocol.items import (
 
 from . import anthropic_blocks as blocks
 from . import foreign_items as foreign
-from .anthropic_models import Abilities
 from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
+from .capabilities import Capabilities
 from .history_items import is_readable, plain_text, removal
 from .tool_names import LEGAL, TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
 
@@ -66,7 +66,7 @@ class WireMessage(msgspec.Struct):
 class Conversation:
     """The messages of one turn. `removed` names the reasoning that was not sent, as `HttpRequest.removed` does."""
 
-    def __init__(self, turn: Turn, target: Target, able: Abilities) -> None:
+    def __init__(self, turn: Turn, target: Target, able: Capabilities) -> None:
         self.system: list[Raw] = []
         self.messages: list[WireMessage] = []
         self.removed: list[tuple[str, str]] = []

@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 from antiphon.protocol.request import CreateResponse, TextFormat
 
 from .anthropic_blocks import Block
-from .anthropic_models import Abilities
+from .capabilities import Capabilities
 from .quirks import AnthropicQuirks
 from .schemas import lower_schema
 
 NEW_VERSION: Final = "2026-10-21"
 OLD_VERSION: Final = "2023-06-01"
 BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
+_CAUTIOUS_MAX_TOKENS: Final = 16_384
 _LEAST_BUDGET: Final = 1_024
 _BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 10_000, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 _DISABLED: Final = {"type": "disabled"}
@@ -36,7 +37,7 @@ class WireSettings(NamedTuple):
 
 
 def wire_settings(
-    request: CreateResponse, able: Abilities, quirks: AnthropicQuirks, *, replays_thinking: bool
+    request: CreateResponse, able: Capabilities, quirks: AnthropicQuirks, *, replays_thinking: bool
 ) -> WireSettings:
     """Everything that is neither conversation nor tools."""
     dropped: list[str] = []
@@ -65,15 +66,16 @@ def wire_settings(
     return WireSettings(fields, quirks.version or version, tuple(betas), instruction, dropped)
 
 
-def _max_tokens(request: CreateResponse, able: Abilities, quirks: AnthropicQuirks) -> int:
+def _max_tokens(request: CreateResponse, able: Capabilities, quirks: AnthropicQuirks) -> int:
     """The wire demands a limit, and refuses one above the model's own."""
     asked = request.max_output_tokens
+    most = able.max_tokens or _CAUTIOUS_MAX_TOKENS
     if asked is None:
-        return quirks.max_tokens or able.max_tokens
-    return min(asked, able.max_tokens) if able.is_known else asked
+        return quirks.max_tokens or most
+    return min(asked, most) if able.is_known and able.max_tokens else asked
 
 
-def _thinking(request: CreateResponse, able: Abilities, fields: Block, output: Block, dropped: list[str]) -> Block:
+def _thinking(request: CreateResponse, able: Capabilities, fields: Block, output: Block, dropped: list[str]) -> Block:
     asked = request.reasoning
     effort = asked.effort if asked is not None else None
     summary = asked.summary if asked is not None else None
@@ -92,14 +94,23 @@ def _thinking(request: CreateResponse, able: Abilities, fields: Block, output: B
     return _budget(effort or "medium", fields, dropped)
 
 
-def _off(able: Abilities, output: Block) -> Block:
+def thinking_fields(
+    request: CreateResponse, able: Capabilities, max_tokens: int, dropped: list[str]
+) -> tuple[Block, Block]:
+    """`thinking` and `output_config` of a request, for wires that carry a Claude's own fields inside of theirs."""
+    output: Block = {}
+    thinking = _thinking(request, able, {"max_tokens": max_tokens}, output, dropped)
+    return thinking, output
+
+
+def _off(able: Capabilities, output: Block) -> Block:
     if able.off == "never":
         output["effort"] = "low"
         return {}
     return {"type": able.off}
 
 
-def _effort(effort: str, able: Abilities) -> str:
+def _effort(effort: str, able: Capabilities) -> str:
     if effort == "minimal":
         return "low"
     return "max" if effort == "xhigh" and not able.has_xhigh else effort
@@ -121,7 +132,7 @@ def _format(asked: TextFormat, output: Block) -> None:
         output["format"] = {"type": "json_schema", "schema": lower_schema(asked.schema)}
 
 
-def _sampling(request: CreateResponse, able: Abilities, fields: Block, dropped: list[str]) -> str:
+def _sampling(request: CreateResponse, able: Capabilities, fields: Block, dropped: list[str]) -> str:
     """Sampling exists only under the older version, and only where the model takes it; one of the two at most."""
     said = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
     if not said:

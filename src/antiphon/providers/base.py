@@ -17,10 +17,24 @@ from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import Item, Reasoning
 from antiphon.protocol.request import CreateResponse
 
+from .capabilities import Capabilities, built_in
 from .quirks import Quirks
 
-DialectName = Literal["responses", "chat_completions", "anthropic", "sim"]
-AuthStyle = Literal["bearer", "x-api-key", "api-key", "none"]
+DialectName = Literal["responses", "chat_completions", "anthropic", "gemini", "bedrock", "cohere", "sim"]
+AuthStyle = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "aws", "google", "entra", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What signs a call that no key in a header opens: who signs (`kind`), and for what.
+
+    `service` and `region` are AWS's; `scope` is the OAuth scope that Google or Entra grant a token for.
+    """
+
+    kind: Literal["aws", "google", "entra"]
+    service: str = ""
+    region: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +53,13 @@ class Vendor:
     quirks: Quirks = field(default_factory=Quirks)
     scope: str = ""
     is_local: bool = False
+    credential: Credential | None = None
 
 
 def call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
     """What every call to a vendor carries: JSON in, a stream out, the credential, the operator's own headers last."""
     headers = {"content-type": "application/json", "accept": "text/event-stream"}
-    if vendor.api_key and vendor.auth == "bearer":
+    if vendor.api_key and vendor.auth in ("bearer", "aws", "google", "entra"):
         headers["authorization"] = f"Bearer {vendor.api_key}"
     elif vendor.api_key and vendor.auth != "none":
         headers[vendor.auth] = vendor.api_key
@@ -57,6 +72,12 @@ class Target:
 
     vendor: Vendor
     model: str
+    learnt: Capabilities | None = None
+
+    @property
+    def able(self) -> Capabilities:
+        """What the model can do: as the registry knows it, else as our own table does."""
+        return self.learnt if self.learnt is not None else built_in(self.model)
 
     @property
     def name(self) -> str:
@@ -138,7 +159,8 @@ class HttpRequest:
 
     `dropped` names request fields that were left out because this target cannot honour them and they only tune.
     `removed` are ids ("" if unknown) of reasoning items that were not sent, with the reason, for
-    `response.input_transformations`.
+    `response.input_transformations`. `credential` signs the call just before it is sent.
+    `include` is the client's: what its items are to hold besides.
     """
 
     method: Literal["POST", "GET"]
@@ -148,6 +170,8 @@ class HttpRequest:
     dropped: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     tool_names: tuple[ToolName, ...] = ()
+    credential: Credential | None = None
+    include: frozenset[str] = frozenset()
 
 
 class Decoder(Protocol):

@@ -9,6 +9,7 @@ Source: OpenAI "Chat Completions"; reference of provider wires, §1.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import msgspec
 
@@ -47,12 +48,13 @@ class ChatCompletions:
         body |= quirks.extra_body
         return HttpRequest(
             "POST",
-            _url(target.vendor, "/chat/completions"),
+            _url(target.vendor, quirks.path.replace("{model}", quote(target.model, safe=""))),
             call_headers(target.vendor),
             msgspec.json.encode(body),
             dropped=(*tools.dropped, *settings.dropped),
             removed=tuple(conversation.removed),
             tool_names=lowered.names,
+            credential=target.vendor.credential,
         )
 
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
@@ -86,7 +88,9 @@ class ChatCompletions:
         path = target_vendor.quirks.chat_completions.models_path
         if not path:
             return None
-        return HttpRequest("GET", _url(target_vendor, path), call_headers(target_vendor), b"")
+        return HttpRequest(
+            "GET", _url(target_vendor, path), call_headers(target_vendor), b"", credential=target_vendor.credential
+        )
 
 
 def _url(vendor: Vendor, path: str) -> str:

@@ -71,3 +71,8 @@ def text_of(inline: InlineData) -> str | None:
         return base64.b64decode(inline.base64, validate=False).decode("utf-8-sig")
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def media_type_of(url: str) -> str | None:
+    """The media type that a URL's path tells by its ending, or None."""
+    return mimetypes.guess_type(url.partition("?")[0].partition("#")[0])[0]

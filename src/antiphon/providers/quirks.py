@@ -117,6 +117,8 @@ class ChatQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     is_end_lenient: bool = False
     """An end without finish_reason is a whole answer if `[DONE]` or usage came (old Ollama, some proxies)."""
+    path: str = "/chat/completions"
+    """Where answers are asked for, below base_url; `{model}` is the model (Azure's dated surface)."""
     models_path: str = "/models"
     """Where the vendor lists its models, below base_url; "" where it does not."""
     query: str = ""
@@ -184,6 +186,39 @@ class AnthropicQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/messages/count_tokens` is served (Anthropic)."""
     caches: bool = True
     """Whether `cache_control` may stand at the top of the body (automatic caching)."""
+    transport: Literal["messages", "vertex"] = "messages"
+    """`vertex`: the model stands in the path, the version in the body (Vertex AI)."""
+    native_tools: frozenset[Literal["web_search", "web_fetch", "code_interpreter"]] = frozenset()
+    """Hosted tools that run there: `web_fetch` serves what a web search opens."""
+
+
+class GeminiQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Deviations of a gemini vendor; the defaults are the Gemini API's behaviour."""
+
+    transport: Literal["api", "vertex"] = "api"
+    """Vertex AI names models below its publishers, and does without ids of calls."""
+    counts_tokens: bool = False
+    """`:countTokens` is served."""
+    has_models_list: bool = True
+    """`GET /models` is served."""
+    native_tools: frozenset[Literal["web_search", "code_interpreter", "url_context"]] = frozenset(
+        {"web_search", "code_interpreter"}
+    )
+    """Hosted tools that run there; `url_context` opens pages beside a web search."""
+
+
+class BedrockQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Deviations of a bedrock vendor (the Converse wire)."""
+
+    counts_tokens: bool = False
+    """`/count-tokens` is served."""
+
+
+class CohereQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Deviations of a cohere vendor."""
+
+    path: str = "/v2/chat"
+    """Where answers are asked for, below base_url."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,4 +234,7 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chat_completions: ChatQuirks = ChatQuirks()
     responses: ResponsesQuirks = ResponsesQuirks()
     anthropic: AnthropicQuirks = AnthropicQuirks()
+    gemini: GeminiQuirks = GeminiQuirks()
+    bedrock: BedrockQuirks = BedrockQuirks()
+    cohere: CohereQuirks = CohereQuirks()
     limits: Limits = Limits()

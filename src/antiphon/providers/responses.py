@@ -69,6 +69,7 @@ class Responses:
             dropped=tuple(dict.fromkeys([*dropped, *tools.dropped, *renderer.dropped])),
             removed=tuple(renderer.removed),
             tool_names=tools.names,
+            credential=target.vendor.credential,
         )
 
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
@@ -102,7 +103,8 @@ class Responses:
 
     def models_request(self, target_vendor: Vendor) -> HttpRequest | None:
         """The call that lists this vendor's models."""
-        return HttpRequest("GET", _url(target_vendor, "/models"), call_headers(target_vendor), b"")
+        url = _url(target_vendor, "/models")
+        return HttpRequest("GET", url, call_headers(target_vendor), b"", credential=target_vendor.credential)
 
 
 def _url(vendor: Vendor, path: str) -> str:

@@ -76,3 +76,58 @@ def _described(schema: Schema, told: Schema) -> Schema:
     words = ", ".join(f"{key}: {msgspec.json.encode(value).decode()}" for key, value in told.items())
     before = schema.get("description")
     return schema | {"description": f"{before} {{{words}}}" if isinstance(before, str) else f"{{{words}}}"}
+
+
+def inline_refs(schema: msgspec.Raw) -> msgspec.Raw:
+    """A schema with its references put in place and no `$schema`; a reference to itself stays one."""
+    return msgspec.Raw(_inlined(bytes(schema)))
+
+
+@lru_cache(maxsize=512)
+def _inlined(schema: bytes) -> bytes:
+    root: Json = msgspec.json.decode(schema)
+    if not isinstance(root, dict):
+        return schema
+    inliner = _Inliner(root)
+    inlined = inliner.inline(root, ())
+    assert isinstance(inlined, dict), "an object stays an object"
+    unused = ("$schema",) if inliner.is_recursive else ("$schema", "$defs", "definitions")
+    return msgspec.json.encode({key: value for key, value in inlined.items() if key not in unused})
+
+
+class _Inliner:
+    """Puts what `$ref` means in its place, at most so many times that a schema cannot explode."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._left = 2_000
+        self.is_recursive = False
+
+    def inline(self, value: Json, within: tuple[str, ...]) -> Json:
+        if isinstance(value, list):
+            return [self.inline(one, within) for one in value]
+        if not isinstance(value, dict):
+            return value
+        ref = value.get("$ref")
+        meant = self._meant(ref) if isinstance(ref, str) else None
+        if meant is None or not isinstance(ref, str):
+            return {key: self.inline(inner, within) for key, inner in value.items()}
+        self._left -= 1
+        if ref in within or self._left < 0:
+            self.is_recursive = True
+            return value
+        beside = {key: inner for key, inner in value.items() if key != "$ref"}
+        inlined = self.inline(meant, (*within, ref))
+        return {**inlined, **beside} if isinstance(inlined, dict) else inlined
+
+    def _meant(self, ref: str) -> Json:
+        """What a local reference points at, or None."""
+        if not ref.startswith("#/"):
+            return None
+        found: Json = self._root
+        for step in ref[2:].split("/"):
+            key = step.replace("~1", "/").replace("~0", "~")
+            if not isinstance(found, dict) or key not in found:
+                return None
+            found = found[key]
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -42,11 +43,19 @@ class _Compacted(msgspec.Struct, frozen=True):
     usage: _Used | None = None
 
 
-def side_call(request: HttpRequest, url: str, fields: frozenset[str]) -> HttpRequest:
-    """A call that takes some fields of the turn's body, and answers with one JSON object."""
-    kept = {name: value for name, value in _fields(request.body).items() if name in fields}
+def side_call(
+    request: HttpRequest, url: str, fields: frozenset[str], more: Mapping[str, str] | None = None
+) -> HttpRequest:
+    """A call that takes some fields of the turn's body, and `more`, and answers with one JSON object."""
+    kept: dict[str, object] = {name: value for name, value in _fields(request.body).items() if name in fields}
+    kept |= more or {}
+    return as_json_call(request, url, _encode(kept))
+
+
+def as_json_call(request: HttpRequest, url: str, body: bytes) -> HttpRequest:
+    """The same call elsewhere, answered with one JSON object instead of a stream."""
     headers = tuple((name, "application/json" if name == "accept" else value) for name, value in request.headers)
-    return replace(request, url=url, body=_encode(kept), headers=headers)
+    return replace(request, url=url, body=body, headers=headers)
 
 
 def read_count(body: bytes) -> int:

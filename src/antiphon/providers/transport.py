@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from antiphon.protocol.errors import UpstreamFault
 
 from .base import HttpRequest
+from .credentials import Credentials
 from .simulator_upstream import LocalReply, SimulatorUpstream
 
 _DRAIN_S: Final = 0.25
@@ -39,9 +41,15 @@ class Deadlines:
 class Transport:
     """A pool of upstream connections. Use as an async context manager."""
 
-    def __init__(self, deadlines: Deadlines, simulator: SimulatorUpstream | None = None) -> None:
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        simulator: SimulatorUpstream | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._deadlines = deadlines
         self._simulator = simulator
+        self._credentials = credentials or Credentials()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Transport:
@@ -68,7 +76,7 @@ class Transport:
         if request.url.startswith("sim:"):
             return _LocalCall(self._simulator, request, self._deadlines)
         assert self._session is not None, "Transport is used inside its own `async with`"
-        return _Call(self._session, request, self._deadlines)
+        return _Call(self._session, request, self._deadlines, self._credentials)
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
         """A whole small answer: status and at most `limit_bytes` of body."""
@@ -79,10 +87,13 @@ class Transport:
 class _Call:
     """One HTTP call as a context manager."""
 
-    def __init__(self, session: aiohttp.ClientSession, request: HttpRequest, deadlines: Deadlines) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, request: HttpRequest, deadlines: Deadlines, credentials: Credentials
+    ) -> None:
         self._session = session
         self._request = request
         self._deadlines = deadlines
+        self._credentials = credentials
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> HttpReply:
@@ -90,11 +101,14 @@ class _Call:
         loop_time = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(deadlines.first_byte_s):
+                headers = request.headers
+                if request.credential is not None:
+                    headers = await self._credentials.headers(request)
                 self._response = await self._session.request(
                     request.method,
-                    request.url,
+                    _as_written(request.url),
                     data=request.body or None,
-                    headers=request.headers,
+                    headers=headers,
                     allow_redirects=False,
                 )
         except TimeoutError as error:
@@ -208,6 +222,11 @@ class _LocalCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+def _as_written(url: str) -> URL:
+    """The URL byte for byte: a model's name may hold escapes, and a signature covers the path as it stands."""
+    return URL(url, encoded=True)
 
 
 def _no_answer() -> UpstreamFault:

@@ -14,7 +14,8 @@ from typing import Final
 from antiphon.config import ModelAlias
 from antiphon.protocol.errors import ConfigError, InvalidRequest
 from antiphon.providers.base import Target, Vendor
-from antiphon.providers.catalog import known_models
+from antiphon.providers.capabilities import Registry
+from antiphon.providers.catalog import known_models, serving
 
 _OWNER: Final = "antiphon"
 
@@ -31,40 +32,44 @@ class ModelInfo:
 class Router:
     """What can be called under which name. One per process; `learn` may be called while it serves."""
 
-    def __init__(self, vendors: Sequence[Vendor], aliases: Sequence[ModelAlias]) -> None:
+    def __init__(
+        self, vendors: Sequence[Vendor], aliases: Sequence[ModelAlias], registry: Registry | None = None
+    ) -> None:
         """Raises ConfigError for an alias whose target names no vendor."""
         self.vendors: Final = tuple(vendors)
+        self.registry: Final = registry or Registry()
         self._by_name: Final = {vendor.name: vendor for vendor in vendors}
         self._models: Final = {vendor.name: dict.fromkeys(known_models(vendor), 0) for vendor in vendors}
-        self._aliases: Final = {alias.name: self._alias_targets(alias) for alias in aliases}
+        self._aliases: Final = {alias.name: tuple(alias.targets) for alias in aliases}
+        for alias in aliases:
+            self._check_targets(alias)
 
-    def _alias_targets(self, alias: ModelAlias) -> tuple[Target, ...]:
-        targets: list[Target] = []
+    def _check_targets(self, alias: ModelAlias) -> None:
         for name in alias.targets:
-            target = self._qualified(name)
-            if target is None:
+            if self._qualified(name) is None:
                 raise ConfigError(
                     f"[[model]] {alias.name!r}: target {name!r} is not VENDOR/MODEL of an active vendor "
                     f"({', '.join(self._by_name)}); set the vendor's key or add a [[vendor]]"
                 )
-            targets.append(target)
-        return tuple(targets)
 
     def resolve(self, model: str) -> tuple[Target, ...]:
         """The targets for a name, best first, at least one. Raises InvalidRequest(model_not_found)."""
-        if targets := self._aliases.get(model):
-            return targets
+        if names := self._aliases.get(model):
+            return tuple(target for name in names if (target := self._qualified(name)) is not None)
         if target := self._qualified(model):
             return (target,)
         owners = [vendor for vendor in self.vendors if model in self._models[vendor.name]]
         if len(owners) == 1:
-            return (Target(owners[0], model),)
+            return (self._target(owners[0], model),)
         raise InvalidRequest(self._explain(model, owners), param="model", code="model_not_found")
 
     def _qualified(self, name: str) -> Target | None:
         vendor_name, slash, model = name.partition("/")
         vendor = self._by_name.get(vendor_name)
-        return Target(vendor, model) if vendor is not None and slash and model else None
+        return self._target(vendor, model) if vendor is not None and slash and model else None
+
+    def _target(self, vendor: Vendor, model: str) -> Target:
+        return Target(serving(vendor, model), model, self.registry.of(vendor.name, model))
 
     def _explain(self, model: str, owners: Sequence[Vendor]) -> str:
         start = f"The model '{model}' does not exist or is not configured."

@@ -1,10 +1,10 @@
-"""What each generation of Claude accepts, told from its name."""
+"""What a model can do: told from its name, learnt from lists, overruled by the operator."""
 
 from __future__ import annotations
 
 import pytest
 
-from antiphon.providers.anthropic_models import abilities
+from antiphon.providers.capabilities import built_in as abilities
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_name_tells_whether_system_messages_are_honoured(name: str, honours: b
 
 
 def test_a_new_claude_is_taken_for_the_newest_and_others_for_the_first() -> None:
-    new, other = abilities("claude-aria-1"), abilities("kimi-k3")
+    new, other = abilities("claude-aria-1"), abilities("some-model")
     assert (new.thinking, new.has_sampling, new.has_forced_choice) == ("adaptive", False, False)
     assert (other.thinking, other.has_sampling, other.has_forced_choice) == ("budget", True, True)
     assert not new.is_known
