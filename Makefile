@@ -36,8 +36,9 @@ fmt: $(VENV)/.dev ## Format and fix what can be fixed by itself
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-docs: $(VENV)/.dev ## Write docs/vendors.md and the table of settings anew
+docs: $(VENV)/.dev ## Write docs/vendors.md, docs/translation.md and the table of settings anew
 	@$(BIN)/python scripts/vendors_page.py
+	@$(BIN)/python scripts/translation_page.py
 	@$(BIN)/python scripts/check_docs.py --write
 
 lock: $(VENV)/.dev ## Write requirements/*.txt anew, pinned by hash

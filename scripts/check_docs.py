@@ -83,6 +83,8 @@ def problems() -> list[str]:
     found = [*_missing_settings(), *_missing_commands(), *_missing_codes(), *_dead_links()]
     if PAGE.read_text("utf-8") != page():
         found.append("docs/vendors.md is not current: make docs")
+    if TRANSLATION.read_text("utf-8") != translation_page():
+        yield "docs/translation.md is not what the encoders do: run make docs"
     return found
 
 

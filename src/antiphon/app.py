@@ -17,6 +17,8 @@ from types import FrameType
 from typing import Final
 
 from antiphon.access.keys import Keys
+from antiphon.access.prices import Prices
+from antiphon.access.projects import Projects
 from antiphon.access.secret import load_secret
 from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
@@ -32,6 +34,7 @@ from antiphon.providers.chat_completions import ChatCompletions
 from antiphon.providers.cohere import Cohere
 from antiphon.providers.gemini import Gemini
 from antiphon.providers.guarded import GuardedClient
+from antiphon.providers.media_fetch import MediaFetcher
 from antiphon.providers.responses import Responses
 from antiphon.providers.simulator import Simulator
 from antiphon.providers.simulator_upstream import SimulatorUpstream
@@ -149,6 +152,7 @@ class Application:
         stack.push_async_callback(store.close)
         secret = load_secret(settings.data_dir)
         router = Router(load_vendors(settings, os.environ), settings.models, Registry(load_capabilities(settings)))
+        media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
         transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
         ports = Ports(
             store=store,
@@ -161,6 +165,9 @@ class Application:
             retention_s=settings.retention_days * _DAY_S or None,
             lease_s=settings.lease_s,
             events_s=int(settings.events_hours * 3600),
+            cost=Prices(settings.prices).cost,
+            is_strict=Projects(store, settings.projects).is_strict,
+            fetch_media=MediaFetcher(media, settings.media_max_bytes).fetch,
         )
         table = RunTable(ports)
         worker = Worker(table, _limits(settings))

@@ -111,6 +111,8 @@ SETTINGS: Final = (
     Setting(
         "compat_project_header", "compat", "project_header", bool, False, "Whether X-Project-ID chooses the project."
     ),
+    Setting("media_allow_private", "media", "allow_private", bool, False, "Whether URLs of media may be private."),
+    Setting("media_max_bytes", "media", "max_bytes", int, 20 << 20, "Largest image or file fetched by URL.", least=1),
     Setting(
         "log_level",
         "log",
@@ -157,13 +159,38 @@ class ModelAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: list[str]
 
 
-_LISTS: Final[dict[str, type[msgspec.Struct] | None]] = {"vendor": VendorRow, "model": ModelAlias, "capability": None}
+class ProjectRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[project]]` table. `strict`: what a target cannot honour is refused, never left out."""
+
+    name: str
+    strict: bool = False
+
+
+class PriceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[price]]` table: USD per million tokens of models (shell patterns over `vendor/model`)."""
+
+    models: list[str]
+    input: float
+    output: float
+    cached: float | None = None
+    cache_write: float | None = None
+
+
+_LISTS: Final[dict[str, type[msgspec.Struct] | None]] = {
+    "vendor": VendorRow,
+    "model": ModelAlias,
+    "project": ProjectRow,
+    "price": PriceRow,
+    "capability": None,
+}
 """The tables that there can be several of; the fields of capabilities are those of `providers.capabilities`."""
 
 
 class _Lists(msgspec.Struct, frozen=True):
     vendor: list[VendorRow] = []
     model: list[ModelAlias] = []
+    project: list[ProjectRow] = []
+    price: list[PriceRow] = []
     capability: list[dict[str, object]] = []
 
 
@@ -192,6 +219,8 @@ class Settings:
     lease_s: float = 15.0
     events_hours: float = 24.0
     webhooks_allow_private: bool = False
+    media_allow_private: bool = False
+    media_max_bytes: int = 20 << 20
     compat_api_prefix: bool = True
     compat_max_tokens: bool = True
     compat_reasoning_effort: bool = True
@@ -204,6 +233,8 @@ class Settings:
     bootstrap_key: str | None = field(default=None, repr=False)
     vendors: tuple[VendorRow, ...] = ()
     models: tuple[ModelAlias, ...] = ()
+    projects: tuple[ProjectRow, ...] = ()
+    prices: tuple[PriceRow, ...] = ()
     capabilities: tuple[dict[str, object], ...] = ()
     is_sim_enabled: bool = True
 
@@ -241,6 +272,8 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
         "bootstrap_key": _bootstrap_key(environ),
         "vendors": tuple(lists.vendor),
         "models": tuple(lists.model),
+        "projects": tuple(lists.project),
+        "prices": tuple(lists.price),
         "capabilities": tuple(lists.capability),
         "is_sim_enabled": values.pop("sim"),
     }
@@ -377,6 +410,7 @@ def _lists(document: Mapping[str, object], path: Path | None) -> _Lists:
         raise ConfigError(f"{path}: {error}") from error
     _check_names(path, "vendor", [row.name for row in lists.vendor])
     _check_names(path, "model", [alias.name for alias in lists.model])
+    _check_names(path, "project", [row.name for row in lists.project])
     for row in lists.vendor:
         _check_vendor(path, row)
     for alias in lists.model:

@@ -51,7 +51,7 @@ def check_types(wire: str, body: Json) -> None:
 
 
 def _filled(body: Json) -> Json:
-    """The types require what the API does not: ids of output items sent as input, `strict` of functions."""
+    """The types require what the API does not: ids of output items, `strict` of functions, `detail` of images."""
     items = body["input"]
     if not isinstance(items, str):
         items = [_filled_item(item) for item in items]
@@ -64,7 +64,13 @@ def _filled_item(item: Json) -> Json:
         return {"id": "rs_absent"} | item
     if item.get("role") == "assistant":
         return {"id": "msg_absent", "status": "completed"} | item
+    if isinstance(item.get("content"), list):
+        return item | {"content": [_filled_part(part) for part in item["content"]]}
     return item
+
+
+def _filled_part(part: Json) -> Json:
+    return {"detail": "auto"} | part if part.get("type") == "input_image" else part
 
 
 def _exhaust(value: Any) -> None:

@@ -33,6 +33,9 @@ DIALECTS = {
     "chat_completions": "ChatCompletions",
     "responses": "Responses",
     "anthropic": "Anthropic",
+    "gemini": "Gemini",
+    "bedrock": "Bedrock",
+    "cohere": "Cohere",
     "sim": "Simulator",
 }
 MODULES = {"sim": "simulator"}
@@ -41,10 +44,13 @@ FINISH_MARKERS = {
     "chat_completions": rb'"finish_reason":\s*"',
     "responses": rb'"type":\s*"response\.(completed|incomplete|done)"',
     "anthropic": rb'"stop_reason":\s*"',
+    "gemini": rb'"finishReason":\s*"',
+    "bedrock": rb'"stopReason":\s*"',
+    "cohere": rb'"type":\s*"message-end"',
     "sim": rb'"type":"stop"[^\n]*\n',
 }
 """What must have been read before an answer may count as finished."""
-SECRETS = {"authorization", "x-api-key", "api-key"}
+SECRETS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
 
 
 class TargetFile(msgspec.Struct, forbid_unknown_fields=True):

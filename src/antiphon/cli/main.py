@@ -102,6 +102,19 @@ def doctor(data: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
 
 
 @app.command()
+def usage(
+    since: Annotated[str, typer.Option("--since", help="How far back: hours, days or weeks, such as 24h.")] = "30d",
+    data: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up what was used and what it cost, by project and model."""
+    from .usage import usage as run_usage
+
+    run_usage(_overrides(data=data, config=config), since, as_json)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(f"antiphon {__version__}")

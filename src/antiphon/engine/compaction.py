@@ -11,7 +11,7 @@ reference "Tools and limits".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -127,14 +127,16 @@ def _standing(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if isinstance(entry, Message) and entry.role in ("system", "developer")]
 
 
-def wants_compaction(request: CreateResponse, context: Context) -> bool:
+def wants_compaction(
+    request: CreateResponse, context: Context, corrected: Callable[[int], int] = lambda estimate: estimate
+) -> bool:
     """Whether the context is to be compacted before the model is asked: on demand, or because it is long."""
     if any(is_compaction(entry, TRIGGER) for entry in context.entries):
         if not is_compaction(context.entries[-1], TRIGGER):
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True
     threshold = request.compact_threshold
-    return threshold is not None and estimate_tokens(request, context.entries) >= threshold
+    return threshold is not None and corrected(estimate_tokens(request, context.entries)) >= threshold
 
 
 async def compact_context(

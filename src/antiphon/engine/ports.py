@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from antiphon.protocol.deltas import Usage
 from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target
 from antiphon.store.store import Store
 
 from .carrier import Sealer
+from .estimate import LearnedEstimates
 
 
 class Reply(Protocol):
@@ -32,6 +34,7 @@ class Reply(Protocol):
         ...
 
 
+Fetch = Callable[[str, str], Awaitable[str]]
 Send = Callable[[HttpRequest], AbstractAsyncContextManager[Reply]]
 
 
@@ -40,6 +43,9 @@ class Ports:
     """`resolve` raises InvalidRequest(model_not_found); `send` closes the upstream when its block is left.
 
     `lease_s`: how long a worker may be silent before another takes its runs; `events_s`: how long events are kept.
+    `fetch_media`: a client's URL and the path of its field to a data: URL; None where nothing may be fetched.
+    `is_strict`: whether a project wants to be refused what its target cannot honour; None where no project does.
+    `cost`: nano-USD for what was used of a target, None where it has no price.
     """
 
     store: Store
@@ -52,3 +58,7 @@ class Ports:
     retention_s: int | None
     lease_s: float = 15.0
     events_s: int = 86_400
+    fetch_media: Fetch | None = None
+    is_strict: Callable[[str], Awaitable[bool]] | None = None
+    cost: Callable[[str, Usage], int | None] = lambda target, usage: None
+    learned: LearnedEstimates = field(default_factory=LearnedEstimates)

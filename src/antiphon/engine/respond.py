@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from antiphon.protocol.deltas import Usage
@@ -26,11 +27,12 @@ from .assembler import Assembler
 from .compaction import compact_context, compaction_item, wants_compaction
 from .context import build_context
 from .context_base import Context, Origin
+from .estimate import estimate_tokens
 from .history import StoredTurn
 from .ports import Ports, Reply
 from .recovery import Checkpoint, restore
 from .truncation import Trimmer
-from .upstream import Answering, open_upstream
+from .upstream import Answering, check_honoured, open_upstream
 
 MAX_CONTINUATIONS: Final = 10
 """How often one turn may be paused and continued; beyond it the response ends as incomplete."""
@@ -115,6 +117,7 @@ async def respond(assignment: Assignment, ports: Ports, emit: Callable[[Event], 
         loop.take_up(recovered, emit)
     try:
         targets = ports.resolve(request.model)
+        loop.is_strict = ports.is_strict is not None and await ports.is_strict(assignment.origin.project)
         context = await build_context(request, ports.store, ports.sealer, assignment.origin)
         progress.own_input = context.own_input
         assembler.take_call_ids(context.call_ids)
@@ -142,6 +145,7 @@ class _Loop:
         self._progress = progress
         self._project = project
         self.has_begun = False
+        self.is_strict = False
         self._has_called = False
 
     def take_up(self, recovered: Recovered, emit: Callable[[Event], None]) -> None:
@@ -162,7 +166,7 @@ class _Loop:
         if checkpoint.is_over:
             self._assembler.finished = checkpoint.finished
             return self._assembler.finish(self._now())
-        if wants_compaction(request, context):
+        if wants_compaction(request, context, partial(self._ports.learned.corrected, targets[0].name)):
             context = await self._compact(request, context, targets)
             if context.is_only_compaction:
                 return self._assembler.finish(self._now())
@@ -218,11 +222,18 @@ class _Loop:
         if self._assembler.failure is not None:
             raise self._assembler.failure
         self._note_turn()
+        self._learn(turn, target)
         return target
+
+    def _learn(self, turn: Turn, target: Target) -> None:
+        """Hold our estimate of a first model turn against what the provider counted."""
+        counted = self._assembler.usage.input_tokens
+        if len(self._assembler.turns) == 1 and counted and self._ports.learned.is_due(target.name):
+            self._ports.learned.observe(target.name, estimate_tokens(turn.request, turn.context), counted)
 
     async def _open(self, turn: Turn, targets: tuple[Target, ...], stack: AsyncExitStack) -> Answering:
         """Open the upstream; a context that is too long is cut from its beginning where the request allows it."""
-        trimmer = Trimmer(turn)
+        trimmer = Trimmer(turn, partial(self._ports.learned.corrected, targets[0].name))
         turn = trimmer.fit(targets)
         try:
             return await open_upstream(turn, targets, self._ports, stack, self._note_attempt)
@@ -233,6 +244,8 @@ class _Loop:
             return await open_upstream(shorter, targets, self._ports, stack, self._note_attempt)
 
     def _note_attempt(self, target: Target, request: HttpRequest) -> None:
+        if self.is_strict:
+            check_honoured(request, target)
         self._progress.target = target.name
         self._progress.dropped = request.dropped
         self._progress.assembler = self._assembler

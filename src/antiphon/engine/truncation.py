@@ -8,7 +8,7 @@ exchange are never dropped. Source: OpenAI `truncation`; reference "Tools and li
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -29,8 +29,9 @@ _SHARE_AFTER_REFUSAL: Final = 0.6
 class Trimmer:
     """Shortens one turn's context, where its request allows it."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, corrected: Callable[[int], int] = lambda estimate: estimate) -> None:
         self._turn = turn
+        self._corrected = corrected
         self._is_allowed = turn.request.truncation == "auto"
 
     def fit(self, targets: Sequence[Target]) -> Turn:
@@ -45,13 +46,13 @@ class Trimmer:
         """The turn cut further, after a model said that it is too long; None if it may not or cannot be."""
         if not self._is_allowed or fault.kind != "context_overflow":
             return None
-        sent = estimate_tokens(self._turn.request, self._turn.context)
+        sent = self._corrected(estimate_tokens(self._turn.request, self._turn.context))
         return self._cut(int(min(sent, _named_limit(fault.message) or sent) * _SHARE_AFTER_REFUSAL))
 
     def _cut(self, room: int) -> Turn | None:
         """The turn without its oldest exchanges; None if nothing was dropped."""
         entries = self._turn.context
-        size = estimate_tokens(self._turn.request, entries)
+        size = self._corrected(estimate_tokens(self._turn.request, entries))
         starts = exchange_starts(entries)
         dropped: set[int] = set()
         for start, end in pairwise(starts):
@@ -60,7 +61,7 @@ class Trimmer:
             for index in range(start, end):
                 if not _is_standing(entries[index]):
                     dropped.add(index)
-                    size -= tokens_of(entries[index])
+                    size -= self._corrected(tokens_of(entries[index]))
         if not dropped:
             return None
         kept = [entry for index, entry in enumerate(entries) if index not in dropped]

@@ -14,6 +14,7 @@ from typing import Final
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
 from antiphon.providers.base import Dialect, HttpRequest, Target, Turn
 
+from .media import with_media
 from .ports import Ports, Reply
 
 ATTEMPTS_PER_TARGET: Final = 3
@@ -40,17 +41,18 @@ async def open_upstream(
 ) -> Answering:
     """The first target that answers; its connection belongs to `stack`.
 
-    Raises InvalidRequest when the turn cannot be encoded for any target, UpstreamFault when none answered.
+    `on_attempt` hears of every call before it is sent, and may refuse it with InvalidRequest. Raises InvalidRequest
+    when the turn cannot be encoded for any target, UpstreamFault when none answered.
     """
     last: UpstreamFault | InvalidRequest | None = None
     for target in targets:
         dialect = ports.dialects[target.vendor.dialect]
         try:
-            request = dialect.encode(turn, target)
+            request = dialect.encode(await readable(turn, target, ports), target)
+            on_attempt(target, request)
         except InvalidRequest as refusal:
             last = refusal  # what one provider cannot be asked, the next one perhaps can
             continue
-        on_attempt(target, request)
         try:
             reply = await _attempts(dialect, request, ports, stack)
         except UpstreamFault as fault:
@@ -63,12 +65,33 @@ async def open_upstream(
     raise last
 
 
-def check_encodable(turn: Turn, targets: Sequence[Target], ports: Ports) -> None:
+async def readable(turn: Turn, target: Target, ports: Ports) -> Turn:
+    """The turn with what the target cannot fetch itself. Raises InvalidRequest for what nobody can."""
+    if ports.fetch_media is None:
+        return turn
+    reads = ports.dialects[target.vendor.dialect].reads_urls(target)
+    return await with_media(turn, reads, ports.fetch_media)
+
+
+def check_honoured(request: HttpRequest, target: Target) -> None:
+    """Raises InvalidRequest for what the target cannot honour: for projects that are strict."""
+    if request.dropped:
+        raise InvalidRequest(
+            f"Unsupported parameter: '{request.dropped[0]}' cannot be honoured by {target.name}, and this project is "
+            "strict. Leave it out, or choose another model.",
+            param=request.dropped[0],
+            code="unsupported_parameter",
+        )
+
+
+async def check_encodable(turn: Turn, targets: Sequence[Target], ports: Ports, *, is_strict: bool) -> None:
     """Raises InvalidRequest when the turn cannot be encoded for any target."""
     last: InvalidRequest | None = None
     for target in targets:
         try:
-            ports.dialects[target.vendor.dialect].encode(turn, target)
+            request = ports.dialects[target.vendor.dialect].encode(await readable(turn, target, ports), target)
+            if is_strict:
+                check_honoured(request, target)
         except InvalidRequest as refusal:
             last = refusal
         else:
@@ -83,7 +106,7 @@ async def _attempts(dialect: Dialect, request: HttpRequest, ports: Ports, stack:
         try:
             return await _attempt(dialect, request, ports, stack)
         except UpstreamFault as fault:
-            wait_s = _wait_s(fault, attempt)
+            wait_s = 0.0 if _is_stale(fault, request, attempt) else _wait_s(fault, attempt)
             if wait_s is None:
                 raise
         await ports.sleep(wait_s)
@@ -98,6 +121,11 @@ async def _attempt(dialect: Dialect, request: HttpRequest, ports: Ports, stack: 
             raise dialect.fault(reply.status, reply.headers, body)
         stack.push_async_exit(attempt.pop_all())
         return reply
+
+
+def _is_stale(fault: UpstreamFault, request: HttpRequest, attempt: int) -> bool:
+    """A credential that a cloud has taken back before its time: the next attempt is signed with a new one."""
+    return fault.kind == "auth" and request.credential is not None and fault.status is not None and attempt == 1
 
 
 def _wait_s(fault: UpstreamFault, attempt: int) -> float | None:

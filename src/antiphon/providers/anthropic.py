@@ -23,6 +23,7 @@ from .anthropic_messages import Conversation
 from .anthropic_settings import NEW_VERSION, wire_settings
 from .anthropic_tools import WireTools, declared_by_history, wire_tools
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .capabilities import Media
 from .side_calls import no_such_call, read_count, side_call
 from .tool_names import lower_tools
 
@@ -45,7 +46,8 @@ class Anthropic:
         settings = wire_settings(turn.request, able, quirks, replays_thinking=conversation.replays_thinking)
         thinking = settings.fields.get("thinking")
         budgeted = isinstance(thinking, dict) and "budget_tokens" in thinking
-        tools = wire_tools(turn.request, lowered, can_force=able.has_forced_choice and not budgeted)
+        can_force = able.has_forced_choice and not budgeted
+        tools = wire_tools(turn.request, lowered, can_force=can_force, served=quirks.native_tools)
         for sentence in (settings.instruction, tools.instruction):
             if sentence:
                 conversation.system.append(text_block(sentence))
@@ -66,12 +68,18 @@ class Anthropic:
             removed=tuple(conversation.removed),
             tool_names=lowered.names,
             credential=target.vendor.credential,
+            include=turn.request.include,
         )
 
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
         """See `Dialect.decoder`."""
         del target
-        return AnthropicDecoder(request.tool_names)
+        return AnthropicDecoder(request.tool_names, request.include)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        del target
+        return frozenset({"image", "file"})
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""

@@ -22,6 +22,7 @@ from antiphon.protocol.items import (
     InputVideo,
 )
 
+from .dialogue import refused_image
 from .history_items import plain_text
 from .media import file_data, split_data_url, text_of
 
@@ -127,7 +128,7 @@ def _image(part: InputImage, path: str) -> Block:
     if inline is None:
         return {"type": "image", "source": {"type": "url", "url": url}}
     if inline.media_type not in IMAGE_TYPES:
-        raise _refused(path, f"images of type {inline.media_type} are not supported; send {', '.join(IMAGE_TYPES)}")
+        raise refused_image(path, inline.media_type, IMAGE_TYPES)
     return {"type": "image", "source": _base64(inline.media_type, inline.base64)}
 
 

@@ -27,6 +27,7 @@ from antiphon.protocol.sse import SseDecoder, as_utf8
 from . import anthropic_wire as wire
 from . import faults
 from .anthropic_blocks import redacted_block, text_block, thinking_block, tool_use_block
+from .anthropic_native import NativeCalls
 from .base import ToolName
 from .tool_names import custom_input, lift, search_call
 
@@ -72,8 +73,9 @@ class _Block:
 class AnthropicDecoder:
     """Implements `Decoder`."""
 
-    def __init__(self, tool_names: Sequence[ToolName]) -> None:
+    def __init__(self, tool_names: Sequence[ToolName], include: frozenset[str] = frozenset()) -> None:
         self._names = tool_names
+        self._native = NativeCalls(include)
         self._sse = SseDecoder()
         self._plain: list[bytes] | None = None
         self._is_fresh = True
@@ -136,6 +138,8 @@ class AnthropicDecoder:
     def _on_message_start(self, event: wire.Event, out: list[de.Delta]) -> None:
         message = wire.decode_message(event.message)
         out.append(de.Started(message.model, message.id))
+        if message.container is not None:
+            self._native.container_id = message.container.id
         self._count(message.usage, out)
         self._transformed(message.input_transformations, out)
 
@@ -241,7 +245,17 @@ class AnthropicDecoder:
             case "tool_use":
                 self._close_call(block, out)
             case _:
-                self._kept.append(_as_streamed(block))
+                self._close_other(block, out)
+
+    def _close_other(self, block: _Block, out: list[de.Delta]) -> None:
+        """Tools that the provider runs, and whatever else: kept as it came, shown as far as it is known."""
+        kept = _as_streamed(block)
+        self._kept.append(kept)
+        if block.type == "server_tool_use":
+            arguments = block.text or bytes(wire.read_start(block.raw).input).decode()
+            out += self._native.called(block.key, block.id, block.name, arguments)
+        elif block.type.endswith("_tool_result"):
+            out += self._native.answered(kept)
 
     def _keep_thinking(self, block: Raw) -> None:
         self._kept.append(block)

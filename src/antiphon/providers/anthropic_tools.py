@@ -4,7 +4,7 @@
     auto, none, required  {type: auto | none | any}
     one tool              {type: tool, name}, or {type: any} over the tools of a namespace
     allowed tools         those tools alone, with the mode
-    a hosted tool         refused by name; native server tools come later
+    a hosted tool         the vendor's own where it has one, else left out and named
 
 Models that take no forced choice get `auto` and a sentence, and the choice is named in `antiphon-dropped`.
 Source: Anthropic Messages API, "Tool use"; reference of provider wires, §1.3.
@@ -21,6 +21,7 @@ from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.tools import AllowedChoice, CustomTool, FunctionTool, NamedChoice
 
 from .anthropic_blocks import Block
+from .anthropic_native import declared
 from .base import ToolName
 from .history_items import unsent_fields
 from .schemas import lower_schema
@@ -29,6 +30,11 @@ from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, referred, wrapp
 Raw = msgspec.Raw
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
+_NATIVE_NAMES: Final = {
+    "web_search": "web_search",
+    "web_search_preview": "web_search",
+    "code_interpreter": "code_execution",
+}
 
 
 class WireTools(NamedTuple):
@@ -45,12 +51,18 @@ class _Choice(NamedTuple):
     only: tuple[ToolName, ...] | None = None
 
 
-def wire_tools(request: CreateResponse, lowered: LoweredTools, *, can_force: bool) -> WireTools:
-    """Everything of a request that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
-    choice = _choice(request, lowered)
+def wire_tools(
+    request: CreateResponse, lowered: LoweredTools, *, can_force: bool, served: frozenset[str] = frozenset()
+) -> WireTools:
+    """Everything of a request that concerns tools; `served` are the hosted tools that run at the vendor.
+
+    Raises InvalidRequest for a choice that cannot be kept.
+    """
+    hosted, dropped = _hosted(request, lowered, served)
+    choice = _choice(request, lowered, hosted)
     kept = [tool for tool in lowered.tools if choice.only is None or tool.tool_name in choice.only]
-    dropped = [*lowered.hosted_names, *(name for tool in kept for name in unsent_fields(tool))]
-    if not kept:
+    dropped += [name for tool in kept for name in unsent_fields(tool)]
+    if not kept and not hosted:
         return WireTools([], None, "", dropped)
     value: Block | None = choice.value
     instruction = ""
@@ -62,7 +74,20 @@ def wire_tools(request: CreateResponse, lowered: LoweredTools, *, can_force: boo
         value = value or {"type": "auto"}
         if value["type"] != "none":
             value["disable_parallel_tool_use"] = True
-    return WireTools([_declaration(tool) for tool in kept], value, instruction, dropped)
+    return WireTools([*hosted, *(_declaration(tool) for tool in kept)], value, instruction, dropped)
+
+
+def _hosted(request: CreateResponse, lowered: LoweredTools, served: frozenset[str]) -> tuple[list[Block], list[str]]:
+    """Hosted tools as the vendor declares them, and the names of those that it cannot run."""
+    tools: list[Block] = []
+    dropped: list[str] = []
+    for tool, name in zip(lowered.hosted, lowered.hosted_names, strict=True):
+        native = declared(tool, served, request.max_tool_calls)
+        if native is None:
+            dropped.append(name)
+        else:
+            tools += [one for one in native if one not in tools]
+    return tools, dropped
 
 
 def _instruction(value: Block) -> str:
@@ -71,18 +96,21 @@ def _instruction(value: Block) -> str:
     return "Answer by calling at least one of the tools."
 
 
-def _choice(request: CreateResponse, lowered: LoweredTools) -> _Choice:
+def _choice(request: CreateResponse, lowered: LoweredTools, hosted: list[Block]) -> _Choice:
     match request.tool_choice:
         case "auto":
             return _Choice()
         case "none":
             return _Choice({"type": "none"})
         case "required":
-            if not lowered.tools:
+            if not lowered.tools and not hosted:
                 raise _refused("No tool that this model can call is left for tool_choice 'required'.")
             return _Choice({"type": "any"})
         case NamedChoice(tool):
             found = referred(lowered.names, tool)
+            native = next((one["name"] for one in hosted if _NATIVE_NAMES.get(tool.type) == one["name"]), None)
+            if native is not None:
+                return _Choice({"type": "tool", "name": native})
             if not found:
                 raise _refused(f"The tool {tool.name or tool.type!r} that tool_choice forces cannot be served here.")
             return _one_of(found)

@@ -30,8 +30,13 @@ class Transformation(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Container(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
 class Message(msgspec.Struct, frozen=True):
     id: str = ""
+    container: Container | None = None
     model: str = ""
     usage: Usage | None = None
     content: tuple[Raw, ...] = ()

@@ -17,7 +17,7 @@ from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import Item, Reasoning
 from antiphon.protocol.request import CreateResponse
 
-from .capabilities import Capabilities, built_in
+from .capabilities import Capabilities, Media, built_in
 from .quirks import Quirks
 
 DialectName = Literal["responses", "chat_completions", "anthropic", "gemini", "bedrock", "cohere", "sim"]
@@ -201,6 +201,10 @@ class Dialect(Protocol):
 
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
         """A fresh decoder for the answer to `request`."""
+        ...
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """The kinds of media whose http(s) URLs the target fetches itself; others are fetched before `encode`."""
         ...
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:

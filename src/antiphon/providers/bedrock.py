@@ -21,6 +21,7 @@ from .bedrock_blocks import Fields, text_block
 from .bedrock_decode import BedrockDecoder
 from .bedrock_messages import Messages
 from .bedrock_settings import WireSettings
+from .capabilities import Media
 from .side_calls import as_json_call, no_such_call
 from .tool_names import lower_tools
 
@@ -62,6 +63,11 @@ class Bedrock:
         """See `Dialect.decoder`."""
         del target
         return BedrockDecoder(request.tool_names)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        del target
+        return frozenset()
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""

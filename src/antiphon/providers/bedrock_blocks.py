@@ -13,7 +13,7 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
-from .dialogue import no_files, refused
+from .dialogue import no_files, refused, refused_image
 from .history_items import plain_text
 from .media import InlineData, file_data, media_type_of, split_data_url
 
@@ -115,7 +115,7 @@ def _image(part: InputImage, path: str) -> Raw:
     inline, source = _source(url, path)
     media_type = inline.media_type if inline is not None else media_type_of(url)
     if media_type not in _IMAGES:
-        raise refused(path, f"images of type {media_type} are not supported; send {', '.join(_IMAGES)}")
+        raise refused_image(path, media_type, _IMAGES)
     return raw({"image": {"format": _IMAGES[media_type], "source": source}})
 
 

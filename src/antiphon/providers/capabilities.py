@@ -23,6 +23,7 @@ Off = Literal["disabled", "between_tools", "never"]
 Thinking = Literal["adaptive", "budget", "level", "effort", "none"]
 Level = Literal["minimal", "low", "medium", "high", "xhigh"]
 Media = Literal["image", "file", "audio", "video"]
+ALL_MEDIA: Final[frozenset[Media]] = frozenset({"image", "file", "audio", "video"})
 
 
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

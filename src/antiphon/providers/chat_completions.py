@@ -17,6 +17,7 @@ from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import UpstreamFault
 
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .capabilities import Media
 from .chat_completions_decode import ChatDecoder
 from .chat_completions_messages import Conversation
 from .chat_completions_settings import Settings
@@ -60,6 +61,12 @@ class ChatCompletions:
     def decoder(self, target: Target, request: HttpRequest) -> Decoder:
         """See `Dialect.decoder`."""
         return ChatDecoder(target, request)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        taken = target.vendor.quirks.chat_completions.inputs
+        kinds: dict[Media, bool] = {"image": "image_url" in taken, "file": "file_url" in taken, "video": True}
+        return frozenset() if target.vendor.is_local else frozenset(kind for kind, reads in kinds.items() if reads)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""

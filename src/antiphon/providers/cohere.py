@@ -17,7 +17,7 @@ from antiphon.protocol.tools import AllowedChoice, CustomTool, NamedChoice
 
 from . import faults
 from .base import Decoder, DialectName, HttpRequest, Target, ToolName, Turn, Vendor, call_headers
-from .capabilities import Capabilities
+from .capabilities import Capabilities, Media
 from .cohere_decode import CohereDecoder
 from .cohere_messages import Fields, Messages
 from .history_items import unsent_fields
@@ -62,6 +62,11 @@ class Cohere:
         """See `Dialect.decoder`."""
         del target
         return CohereDecoder(request.tool_names)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        del target
+        return frozenset({"image"})
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""

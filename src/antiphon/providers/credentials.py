@@ -69,6 +69,12 @@ class Credentials:
             raise _refused(credential, type(error).__name__) from error
         return (*request.headers, ("authorization", f"Bearer {token}"))
 
+    def forget(self, credential: Credential) -> None:
+        """The cloud refused what this gave: fetch anew for the next call."""
+        self._tokens.pop(credential, None)
+        if credential.kind == "aws":
+            self._aws = None
+
     async def _token(self, credential: Credential) -> str:
         known = self._tokens.get(credential)
         if known is not None and known[1] > self._clock():
@@ -104,12 +110,13 @@ class Credentials:
             async with self._lock:
                 if self._aws is None or self._aws[1] <= self._clock():
                     self._aws = (await asyncio.to_thread(self._aws_keys), self._clock() + _AWS_KEPT_S)
+        keys = self._aws[0]
         auth = importlib.import_module("botocore.auth")
         requests = importlib.import_module("botocore.awsrequest")
         unsigned = requests.AWSRequest(
             method=request.method, url=request.url, data=request.body, headers=dict(request.headers)
         )
-        auth.SigV4Auth(self._aws[0], credential.service, credential.region).add_auth(unsigned)
+        auth.SigV4Auth(keys, credential.service, credential.region).add_auth(unsigned)
         return tuple((name.lower(), str(value)) for name, value in unsigned.headers.items())
 
     def _aws_keys(self) -> AwsKeys:

@@ -12,7 +12,7 @@ Source: reference of provider wires, §2.4 and §2.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -304,6 +304,15 @@ def text_alone(parts: str | tuple[ContentPart, ...], path: str) -> str:
 def refused(path: str, why: str) -> InvalidRequest:
     """A part that this target cannot be sent."""
     return InvalidRequest(f"Invalid value at '{path}': {why}.", param=path, code="unsupported_value")
+
+
+def refused_image(path: str, media_type: str | None, taken: Iterable[str]) -> InvalidRequest:
+    """An image of a type that this target cannot be sent."""
+    return InvalidRequest(
+        f"Invalid value at '{path}': images of type {media_type} are not supported; send {', '.join(taken)}.",
+        param=path,
+        code="unsupported_image_media_type",
+    )
 
 
 def no_files(path: str, instead: str) -> InvalidRequest:

@@ -7,16 +7,16 @@ Headers that matter are text (type 7); others are skipped by their length. Sourc
 
 from __future__ import annotations
 
+import struct
 import zlib
-from struct import Struct
 from typing import Final, NamedTuple
 
 from antiphon.protocol.errors import UpstreamFault
 
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
-_PRELUDE: Final = Struct(">III")
-_CRC: Final = Struct(">I")
-_U16: Final = Struct(">H")
+_PRELUDE: Final = struct.Struct(">III")
+_CRC: Final = struct.Struct(">I")
+_U16: Final = struct.Struct(">H")
 _LEAST: Final = _PRELUDE.size + _CRC.size
 _TEXT: Final = 7
 _BYTES: Final = 6
@@ -79,7 +79,7 @@ def _headers(block: bytes) -> dict[str, str]:
                     found[name] = value.decode()
             else:
                 place += _FIXED[kind]
-    except (IndexError, KeyError, UnicodeDecodeError, ValueError) as error:
+    except (IndexError, KeyError, ValueError, struct.error) as error:
         raise _broken() from error
     return found
 

@@ -17,6 +17,7 @@ from antiphon.protocol.errors import UpstreamFault
 
 from . import faults
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .capabilities import ALL_MEDIA, Media
 from .gemini_contents import Contents
 from .gemini_decode import GeminiDecoder
 from .gemini_parts import CONTINUATION, Fields, text_part
@@ -75,6 +76,10 @@ class Gemini:
         """See `Dialect.decoder`."""
         del target
         return GeminiDecoder(request.tool_names, request.include)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        return ALL_MEDIA if target.vendor.quirks.gemini.transport == "vertex" else frozenset()
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""

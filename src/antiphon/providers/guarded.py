@@ -1,8 +1,8 @@
-"""HTTP to addresses that came in requests (webhook receivers): only public ones, and the very one that was checked.
+"""HTTP to addresses that came in requests (webhooks, media): only public ones, and the very one that was checked.
 
 A name is resolved here, its private addresses are taken out, and the connection goes to what is left: a name that
-changes between check and connect gains nothing. Redirects are not followed and proxies not used. The operator's own
-vendors do not come this way. Must never log a body or a header.
+changes between check and connect gains nothing. Posts follow no redirect, gets check every step like the first. Proxies
+are not used. The operator's own vendors do not come this way. Must never log a body or a header.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,6 +23,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from antiphon.protocol.errors import InvalidRequest
 
 _MAX_ANSWER_BYTES: Final = 64 * 1024
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_GET_HEADERS: Final = {"user-agent": "antiphon", "accept": "*/*"}
 _EMBEDDING: Final = tuple(
     ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
 )
@@ -36,6 +39,18 @@ class Sent:
     status: int | None
     error: str
     duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A body that was fetched, with the media type its sender gave it."""
+
+    media_type: str
+    body: bytes
+
+
+class FetchError(Exception):
+    """Something could not be fetched; the text says why, for a client's eyes."""
 
 
 class _NotPublicError(OSError):
@@ -53,14 +68,14 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def check_url(url: str, param: str, *, allow_private: bool) -> None:
-    """Raises InvalidRequest for a URL that cannot be a public receiver; a name is looked up only when it is called."""
+def check_url(url: str, param: str, *, allow_private: bool, allow_http: bool = False) -> None:
+    """Raises InvalidRequest for a URL that cannot be a public one; a name is looked up only when it is called."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         host, parts = "", urlsplit("")
-    schemes = ("https", "http") if allow_private else ("https",)
+    schemes = ("https", "http") if allow_private or allow_http else ("https",)
     if parts.scheme not in schemes or not host or parts.username is not None or not url.isprintable() or " " in url:
         raise InvalidRequest(
             f"Invalid '{param}': must be an {' or '.join(schemes)} URL without credentials.",
@@ -69,8 +84,8 @@ def check_url(url: str, param: str, *, allow_private: bool) -> None:
         )
     if not allow_private and (_is_private_literal(host) or host.lower().rstrip(".").endswith("localhost")):
         raise InvalidRequest(
-            f"Invalid '{param}': receivers on private addresses are refused by this server. Its operator can allow "
-            "them with [webhooks] allow_private.",
+            f"Invalid '{param}': private addresses are refused by this server. Its operator can allow them with "
+            f"[{'media' if allow_http else 'webhooks'}] allow_private.",
             param=param,
             code="invalid_value",
         )
@@ -108,7 +123,7 @@ class _Resolver(AbstractResolver):
 
 
 class GuardedClient:
-    """Posts to receivers. Use as an async context manager."""
+    """Posts to receivers and gets media. Use as an async context manager."""
 
     def __init__(self, *, allow_private: bool, timeout_s: float = 15.0) -> None:
         self.allow_private = allow_private
@@ -151,6 +166,40 @@ class GuardedClient:
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as failure:
             error = _name_of(failure)
         return Sent(status, error, round((time.monotonic() - began_at) * 1000))
+
+    async def get(self, url: str, limit_bytes: int) -> Fetched:
+        """One GET, over at most five redirects. Raises FetchError."""
+        assert self._session is not None, "GuardedClient is used inside its own `async with`"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(_MAX_REDIRECTS + 1):
+                    check_url(url, "url", allow_private=self.allow_private, allow_http=True)
+                    async with self._session.get(url, allow_redirects=False, headers=_GET_HEADERS) as answer:
+                        if answer.status in _REDIRECTS and "location" in answer.headers:
+                            url = urljoin(url, answer.headers["location"])
+                            continue
+                        return await _body_of(answer, limit_bytes)
+                raise FetchError("it redirects too often")
+        except InvalidRequest as error:
+            raise FetchError("its address is private, or no http(s) URL") from error
+        except TimeoutError as error:
+            raise FetchError(f"it took longer than {self._timeout_s:g} s") from error
+        except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as failure:
+            reasons = {"address_refused": "its address is private", "dns": "its host is not known"}
+            raise FetchError(reasons.get(_name_of(failure), "it cannot be reached")) from failure
+
+
+async def _body_of(answer: aiohttp.ClientResponse, limit_bytes: int) -> Fetched:
+    if answer.status != 200:
+        raise FetchError(f"its server answered with HTTP {answer.status}")
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in answer.content.iter_any():
+        size += len(piece)
+        if size > limit_bytes:
+            raise FetchError(f"it is larger than {limit_bytes} bytes")
+        pieces.append(piece)
+    return Fetched(answer.content_type.lower(), b"".join(pieces))
 
 
 def _name_of(failure: BaseException) -> str:

@@ -25,6 +25,7 @@ from antiphon.protocol.request import (
 
 from . import faults
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
+from .capabilities import ALL_MEDIA, Media
 from .quirks import ResponsesQuirks
 from .responses_decoder import ResponsesDecoder
 from .responses_input import InputRenderer
@@ -76,6 +77,10 @@ class Responses:
         """A fresh decoder for the answer to `request`."""
         del target
         return ResponsesDecoder(request.tool_names)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        return frozenset() if target.vendor.is_local else ALL_MEDIA
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """Classify a non-2xx answer. Header names are lower case."""

@@ -19,6 +19,7 @@ from antiphon.protocol.tools import AllowedChoice, CustomTool, GrammarSpec, Name
 
 from . import simulator_wire as wire
 from .base import Decoder, DialectName, HttpRequest, Target, ToolName, Turn, Vendor
+from .capabilities import ALL_MEDIA, Media
 from .faults import classify
 from .side_calls import no_such_call
 from .simulator_decoder import SimulatorDecoder
@@ -74,6 +75,11 @@ class Simulator:
         """A fresh decoder of the simulator's lines."""
         del target
         return SimulatorDecoder(request)
+
+    def reads_urls(self, target: Target) -> frozenset[Media]:
+        """See `Dialect.reads_urls`."""
+        del target
+        return ALL_MEDIA
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """The simulator fails with OpenAI's envelope."""

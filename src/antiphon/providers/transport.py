@@ -115,6 +115,8 @@ class _Call:
             raise _no_answer() from error
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
             raise UpstreamFault("transport", "The model provider could not be reached.") from error
+        if request.credential is not None and self._response.status in (401, 403):
+            self._credentials.forget(request.credential)
         return HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
 
     async def __aexit__(

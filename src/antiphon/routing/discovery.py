@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,6 +17,8 @@ import msgspec
 
 from antiphon.protocol.errors import AntiphonError
 from antiphon.providers.base import Dialect, DialectName, HttpRequest, Vendor
+from antiphon.providers.capabilities import Fields
+from antiphon.providers.model_lists import facts
 
 from .models import Router
 
@@ -48,6 +50,7 @@ class Probe:
     vendor: Vendor
     outcome: Literal["ok", "unauthorised", "refused", "unreachable", "no_list"]
     models: tuple[tuple[str, int], ...] = ()
+    facts: tuple[tuple[str, Fields], ...] = ()
     status: int = 0
     took_s: float = 0.0
 
@@ -70,6 +73,8 @@ async def _ask_all(
     for probe in probes:
         if probe.outcome == "ok" and probe.models:
             router.learn(probe.vendor.name, probe.models)
+            for name, said in probe.facts:
+                router.registry.learn(probe.vendor.name, name, said)
         elif not probe.vendor.is_local and probe.outcome != "no_list":
             logger.warning(
                 "model list not read",
@@ -95,21 +100,28 @@ async def ask(vendor: Vendor, dialects: Dialects, fetch: Fetch, deadline_s: floa
         return Probe(vendor, "unauthorised", status=status, took_s=took_s)
     if status >= 300:
         return Probe(vendor, "refused", status=status, took_s=took_s)
-    return Probe(vendor, "ok", read_models(body), status, took_s)
+    return Probe(vendor, "ok", read_models(body), read_facts(body), status, took_s)
 
 
 def read_models(body: bytes) -> tuple[tuple[str, int], ...]:
     """(name, created) from a list of models in OpenAI's or Anthropic's shape, or a bare array; else nothing."""
-    rows = _rows(body)
-    found: dict[str, int] = {}
-    for raw in rows[:_MOST_MODELS]:
+    found = {name: int(row.created or 0) for name, row, _ in _named(body)}
+    return tuple(found.items())
+
+
+def read_facts(body: bytes) -> tuple[tuple[str, Fields], ...]:
+    """What a list of models says that each can do; models of which it says nothing are left out."""
+    return tuple((name, said) for name, _, raw in _named(body) if (said := facts(raw)))
+
+
+def _named(body: bytes) -> Iterator[tuple[str, _Row, msgspec.Raw]]:
+    for raw in _rows(body)[:_MOST_MODELS]:
         try:
             row = msgspec.json.decode(raw, type=_Row)
         except (msgspec.ValidationError, msgspec.DecodeError):
             continue
         if name := row.id or row.name:
-            found[name.removeprefix("models/")] = int(row.created or 0)
-    return tuple(found.items())
+            yield name.removeprefix("models/"), row, raw
 
 
 def _rows(body: bytes) -> list[msgspec.Raw]:

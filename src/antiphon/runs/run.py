@@ -51,7 +51,8 @@ class Run:
     """A request in progress. `progress` is what the edge may tell before the end.
 
     `recorder` is there for background runs: it writes down what they come to. `stop` says why the task was cancelled.
-    `queued` is the row that a background run began with; `stored` the response as its row, once it is over.
+    `queued` is the row that a background run began with; `stored` the response as its row, once it is over;
+    `cost_nano_usd` what it cost by then, None where its model has no price.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Run:
     stop: Stop = "left"
     stored: StoredResponse | None = None
     queued: StoredResponse | None = None
+    cost_nano_usd: int | None = None
 
 
 async def execute(run: Run, ports: Ports) -> None:
@@ -87,7 +89,9 @@ async def execute(run: Run, ports: Ports) -> None:
         run.log.close()
     except StoreUnavailable as error:
         logger.error("store unavailable", extra={"run": run.id, "reason": str(error)})
-        run.log.close(Unavailable("The server cannot reach its database now. Please try again."))
+        run.log.close(
+            Unavailable("The server cannot reach its database now. Please try again.", code="store_unavailable")
+        )
     except Exception:
         logger.exception("run failed", extra={"run": run.id})
         await _close_broken(run, ports)
@@ -243,6 +247,7 @@ def _webhook_event(run: Run, status: str, ports: Ports) -> WebhookEvent:
 
 def _usage_row(run: Run, status: str, ports: Ports) -> UsageRow:
     usage: Usage = run.progress.usage
+    run.cost_nano_usd = ports.cost(run.progress.target, usage)
     return UsageRow(
         response_id=run.id,
         project=run.project,
@@ -256,6 +261,7 @@ def _usage_row(run: Run, status: str, ports: Ports) -> UsageRow:
         cache_write_tokens=usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        cost_nano_usd=run.cost_nano_usd,
     )
 
 

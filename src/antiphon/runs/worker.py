@@ -97,7 +97,8 @@ class Worker:
     async def _queued(self, request: CreateResponse, response_id: str, origin: Origin) -> StoredResponse:
         targets = self._ports.resolve(request.model)
         context = await build_context(request, self._store, self._ports.sealer, origin)
-        check_encodable(Turn(request, context.entries), targets, self._ports)
+        is_strict = self._ports.is_strict is not None and await self._ports.is_strict(origin.project)
+        await check_encodable(Turn(request, context.entries), targets, self._ports, is_strict=is_strict)
         now = int(self._ports.now())
         response = new_response(request, response_id, now)
         retention_s = self._ports.retention_s if request.store else int(self._limits.queue_age_s) + 2 * POLLED_S

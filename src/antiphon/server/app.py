@@ -154,6 +154,7 @@ def _log(exchange: Exchange, trace: Trace) -> None:
             "target": trace.run.progress.target,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
+            "cost_usd": None if trace.run.cost_nano_usd is None else trace.run.cost_nano_usd / 1e9,
         }
     if trace.responses is not None:
         line["responses"] = trace.responses

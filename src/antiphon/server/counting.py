@@ -12,6 +12,7 @@ from antiphon.engine.context_base import Context, Origin
 from antiphon.engine.estimate import estimate_tokens
 from antiphon.engine.history import encode_input
 from antiphon.engine.ports import Ports
+from antiphon.engine.upstream import readable
 from antiphon.protocol.errors import ApiError, InvalidRequest, NotFound
 from antiphon.protocol.explain import unknown_parameter
 from antiphon.protocol.ids import new_id, output_item_id
@@ -156,6 +157,7 @@ class CountingEndpoint:
             compacted.usage.cache_write_tokens,
             compacted.usage.output_tokens,
             compacted.usage.reasoning_tokens,
+            self._ports.cost(targets[0].name, compacted.usage),
         )
         await self._ports.store.settle(Settlement(response=None, usage=row))
         words = _user_messages(context, compaction_id)
@@ -170,10 +172,16 @@ class CountingEndpoint:
             return
         context = await self._context(call, request)
         counted = await self._counted(request, context)
-        tokens = estimate_tokens(request, context.entries) if counted is None else counted
+        tokens = self._estimated(request, context) if counted is None else counted
         how = "estimated" if counted is None else "counted"
         body = _encode(InputTokens("response.input_tokens", tokens))
         await call.exchange.answer(200, body, (("antiphon-input-tokens", how),))
+
+    def _estimated(self, request: CreateResponse, context: Context) -> int:
+        estimate = estimate_tokens(request, context.entries)
+        if request.model == _NO_MODEL:
+            return estimate
+        return self._ports.learned.corrected(self._ports.resolve(request.model)[0].name, estimate)
 
     async def _counted(self, request: CreateResponse, context: Context) -> int | None:
         """The provider's own count; None where it has no counter, or its counter does not answer."""
@@ -181,7 +189,8 @@ class CountingEndpoint:
             return None
         target = self._ports.resolve(request.model)[0]
         dialect = self._ports.dialects[target.vendor.dialect]
-        asked = dialect.count_request(Turn(request, context.entries), target)
+        turn = await readable(Turn(request, context.entries), target, self._ports)
+        asked = dialect.count_request(turn, target)
         if asked is None:
             return None
         try:

@@ -64,6 +64,22 @@ class UsageRow:
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    cost_nano_usd: int | None = None
+    """None where the model has no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """The ledger lines of one project and target together; `unpriced` of its responses have no cost."""
+
+    project: str
+    target: str
+    responses: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ TABLES: Final = (
         "usage",
         "response_id",
         "project key_id model target created_at status input_tokens cached_tokens cache_write_tokens output_tokens "
-        "reasoning_tokens",
+        "reasoning_tokens cost_nano_usd",
     ),
     _table(
         "background",

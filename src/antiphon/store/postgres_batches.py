@@ -20,7 +20,7 @@ _MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
 _RESPONSE_TYPES: Final = (
     "text", "text", "text", "text", "text", "bigint", "bigint", "bytea", "bytea", "bytea", "text", "bigint",
 )  # fmt: skip
-_USAGE_TYPES: Final = ("text", "text", "text", "text", "text", "bigint", "text", *["bigint"] * 5)
+_USAGE_TYPES: Final = ("text", "text", "text", "text", "text", "bigint", "text", *["bigint"] * 6)
 
 
 def _unnest(types: Sequence[str], first: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .base import StoredResponse, UsageRow
+from .base import StoredResponse, UsageRow, UsageSum
 from .engine import Engine, Script, Sql
 
 COLUMNS: Final = (
@@ -20,12 +20,12 @@ INSERT_RESPONSE: Final = f"INSERT INTO responses ({COLUMNS}) VALUES ($1, $2, $3,
 
 _USAGE_COLUMNS: Final = (
     "response_id, project, key_id, model, target, created_at, status, "
-    "input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
+    "input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_nano_usd"
 )
 
 # The first line of a response stands: a run that is cut while its save is under way meters itself again.
 INSERT_USAGE: Final = f"""
-    INSERT INTO usage ({_USAGE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    INSERT INTO usage ({_USAGE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     ON CONFLICT (response_id) DO NOTHING"""  # noqa: S608
 
 _LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
@@ -41,6 +41,12 @@ _CHAIN: Final = f"""
     SELECT {_QUALIFIED} FROM link JOIN responses r ON r.id = link.id ORDER BY link.depth DESC"""  # noqa: S608
 
 _DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
+
+_SUMS: Final = """
+    SELECT p.name, u.target, COUNT(*), SUM(u.input_tokens), SUM(u.cached_tokens), SUM(u.output_tokens),
+        COALESCE(SUM(u.cost_nano_usd), 0), COUNT(*) - COUNT(u.cost_nano_usd)
+    FROM usage u JOIN projects p ON p.id = u.project
+    WHERE u.created_at >= $1 GROUP BY p.name, u.target ORDER BY p.name, u.target"""
 
 _PURGE: Final = """
     DELETE FROM responses WHERE id IN (
@@ -65,7 +71,7 @@ def values_of(row: StoredResponse) -> tuple[str | int | bytes | None, ...]:
     )
 
 
-def usage_values(row: UsageRow) -> tuple[str | int, ...]:
+def usage_values(row: UsageRow) -> tuple[str | int | None, ...]:
     """A ledger line in the order of its columns."""
     return (
         row.response_id,
@@ -80,6 +86,7 @@ def usage_values(row: UsageRow) -> tuple[str | int, ...]:
         row.cache_write_tokens,
         row.output_tokens,
         row.reasoning_tokens,
+        row.cost_nano_usd,
     )
 
 
@@ -114,6 +121,15 @@ class ResponseTable:
                 (response_id, project),
             )
             return str(rows[0][0]) if rows else None
+
+        return await self.engine.read(script)
+
+    async def usage_since(self, begin: int) -> list[UsageSum]:
+        """The ledger since a moment (Unix seconds), by project and target."""
+
+        def script() -> Script[list[UsageSum]]:
+            rows = yield Sql(_SUMS, (begin,))
+            return [UsageSum(str(row[0]), str(row[1]), *(int(value) for value in row[2:])) for row in rows]
 
         return await self.engine.read(script)
 

@@ -9,8 +9,9 @@ import pytest
 
 from antiphon.config import Settings, VendorRow
 from antiphon.protocol.errors import ConfigError
-from antiphon.providers.base import Vendor
-from antiphon.providers.catalog import known_models, load_vendors
+from antiphon.providers import catalog
+from antiphon.providers.base import Credential, Vendor
+from antiphon.providers.catalog import known_models, lacking_extras, load_capabilities, load_vendors, serving
 from antiphon.providers.catalog_rows import built_in_rows
 
 
@@ -117,3 +118,79 @@ def test_a_wrong_row_names_the_file_the_vendor_and_the_way_out(row: VendorRow, w
 
 def test_the_simulator_can_be_switched_off() -> None:
     assert all(vendor.name != "sim" for vendor in load_vendors(Settings(is_sim_enabled=False), {}))
+
+
+AWS = {"AWS_BEARER_TOKEN_BEDROCK": "k", "AWS_REGION": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    ("model", "dialect", "base_url"),
+    [
+        ("us.amazon.nova-pro-v1:0", "bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+        ("us.anthropic.claude-opus-4-6-v1", "bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+        ("anthropic.claude-opus-5-5", "anthropic", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1"),
+        ("openai.gpt-oss-120b", "responses", "https://bedrock-mantle.eu-west-1.api.aws/v1"),
+        ("openai.gpt-5.4", "responses", "https://bedrock-mantle.eu-west-1.api.aws/openai/v1"),
+    ],
+)
+def test_a_clouds_models_are_called_on_the_surface_that_serves_them(model: str, dialect: str, base_url: str) -> None:
+    surface = serving(load(**AWS)["bedrock"], model)
+    assert (surface.dialect, surface.base_url) == (dialect, base_url)
+    assert (surface.auth, surface.api_key, surface.name) == ("bearer", "k", "bedrock")
+
+
+def test_without_a_bearer_key_bedrock_signs_for_service_and_region() -> None:
+    vendor = load(AWS_PROFILE="work", AWS_DEFAULT_REGION="ap-south-1")["bedrock"]
+    assert vendor.credential == Credential("aws", "bedrock", "ap-south-1")
+    assert serving(vendor, "openai.gpt-5.4").credential == Credential("aws", "bedrock-mantle", "ap-south-1")
+    assert "bedrock" not in load()
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        (None, "aiplatform.googleapis.com/v1/projects/p/locations/global"),
+        ("eu", "aiplatform.eu.rep.googleapis.com/v1/projects/p/locations/eu"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/europe-west4"),
+    ],
+)
+def test_vertex_has_a_host_for_each_location(location: str | None, host: str) -> None:
+    environ = {"GOOGLE_APPLICATION_CREDENTIALS": "x.json", "GOOGLE_CLOUD_PROJECT": "p"}
+    vendor = load(**environ | ({"GOOGLE_CLOUD_LOCATION": location} if location else {}))["vertex"]
+    assert vendor.base_url == f"https://{host}"
+    assert vendor.credential is not None
+    claude, maas = serving(vendor, "claude-opus-5-5"), serving(vendor, "meta/llama-4")
+    assert (claude.dialect, claude.quirks.anthropic.transport) == ("anthropic", "vertex")
+    assert (maas.dialect, maas.base_url) == ("chat_completions", f"https://{host}/endpoints/openapi")
+
+
+def test_azures_dated_surface_needs_its_version_and_entra_stands_in_for_a_key() -> None:
+    environ = {"AZURE_OPENAI_ENDPOINT": "https://me.openai.azure.com", "AZURE_CLIENT_ID": "id"}
+    vendors = load(**environ)
+    assert "azure-dated" not in vendors
+    assert vendors["azure"].credential == Credential("entra", scope="https://cognitiveservices.azure.com/.default")
+    dated = load(**environ, OPENAI_API_VERSION="2025-04-01-preview")["azure-dated"]
+    assert dated.quirks.responses.query == "api-version=2025-04-01-preview"
+
+
+def test_an_operators_row_signs_where_it_has_no_key_and_serves_every_model_at_its_own_address() -> None:
+    row = VendorRow(name="bedrock", base_url="https://vpce-1.bedrock-runtime.us-west-2.vpce.amazonaws.com", auth="aws")
+    vendor = load((row,))["bedrock"]
+    assert vendor.credential == Credential("aws", "bedrock", "us-west-2")
+    assert serving(vendor, "anthropic.claude-opus-5-5") is vendor
+
+
+def test_a_chain_that_is_not_installed_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'antiphon\[bedrock\]'"):
+        load((VendorRow(name="x", base_url="https://a.example", dialect="bedrock", auth="aws"),))
+    assert "bedrock" not in load(AWS_PROFILE="work")
+    assert lacking_extras({"AWS_PROFILE": "work"}) == (("bedrock", "bedrock"),)
+
+
+def test_operators_capabilities_are_read_and_wrong_ones_named() -> None:
+    settings = Settings(capabilities=({"models": ["lab/*"], "context_window": 7},))
+    (row,) = load_capabilities(settings)
+    assert row.fits("lab/x")
+    with pytest.raises(ConfigError, match="capability"):
+        load_capabilities(Settings(capabilities=({"models": ["lab/*"], "window": 7},)))
