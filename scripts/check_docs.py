@@ -84,7 +84,7 @@ def problems() -> list[str]:
     if PAGE.read_text("utf-8") != page():
         found.append("docs/vendors.md is not current: make docs")
     if TRANSLATION.read_text("utf-8") != translation_page():
-        yield "docs/translation.md is not what the encoders do: run make docs"
+        found.append("docs/translation.md is not what the encoders do: make docs")
     return found
 
 
