@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import typer.main
-from typer.core import TyperCommand, TyperGroup
 from translation_page import PAGE as TRANSLATION
 from translation_page import page as translation_page
+from typer.core import TyperCommand, TyperGroup
 from vendors_page import PAGE, page
 
 from antiphon.cli.main import app

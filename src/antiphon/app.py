@@ -19,7 +19,7 @@ from typing import Final
 from antiphon.access.keys import Keys
 from antiphon.access.prices import Prices
 from antiphon.access.projects import Projects
-from antiphon.access.secret import load_secret
+from antiphon.access.secret import Secret, load_secret
 from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
 from antiphon.engine.ports import Ports
@@ -152,23 +152,9 @@ class Application:
         stack.push_async_callback(store.close)
         secret = load_secret(settings.data_dir)
         router = Router(load_vendors(settings, os.environ), settings.models, Registry(load_capabilities(settings)))
-        media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
         transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
-        ports = Ports(
-            store=store,
-            resolve=router.resolve,
-            dialects=dialects(),
-            send=transport.send,
-            sealer=Sealer(secret.sealing),
-            now=time.time,
-            sleep=asyncio.sleep,
-            retention_s=settings.retention_days * _DAY_S or None,
-            lease_s=settings.lease_s,
-            events_s=int(settings.events_hours * 3600),
-            cost=Prices(settings.prices).cost,
-            is_strict=Projects(store, settings.projects).is_strict,
-            fetch_media=MediaFetcher(media, settings.media_max_bytes).fetch,
-        )
+        media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
+        ports = _ports(settings, store, secret, router, transport, MediaFetcher(media, settings.media_max_bytes))
         table = RunTable(ports)
         worker = Worker(table, _limits(settings))
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
@@ -186,6 +172,26 @@ class Application:
         gc.collect()
         gc.freeze()  # start-up objects live as long as the process: do not walk them again
         return table, chores
+
+
+def _ports(
+    settings: Settings, store: Store, secret: Secret, router: Router, transport: Transport, media: MediaFetcher
+) -> Ports:
+    return Ports(
+        store=store,
+        resolve=router.resolve,
+        dialects=dialects(),
+        send=transport.send,
+        sealer=Sealer(secret.sealing),
+        now=time.time,
+        sleep=asyncio.sleep,
+        retention_s=settings.retention_days * _DAY_S or None,
+        lease_s=settings.lease_s,
+        events_s=int(settings.events_hours * 3600),
+        cost=Prices(settings.prices).cost,
+        is_strict=Projects(store, settings.projects).is_strict,
+        fetch_media=media.fetch,
+    )
 
 
 def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outbox: Outbox) -> Edge:

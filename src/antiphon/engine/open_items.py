@@ -254,6 +254,10 @@ class OpenCall:
         return raw(self._item(text, status))
 
 
+_FIXED: Final = ("call_id", "name")
+"""Fields of a native item that clients have read when it was added."""
+
+
 class OpenNative:
     """An item only the provider understands: its JSON goes through, its id becomes ours."""
 
@@ -276,8 +280,10 @@ class OpenNative:
         place.emit(ev.Forwarded(event_type, place.item_id, place.output_index, fields))
 
     def replace(self, item: msgspec.Raw) -> None:
-        """The provider's later word on the item, which wins."""
-        self._latest = self._renamed(item)
+        """The provider's later word on the item, which wins; but for what tells which call it is."""
+        before = _decode_fields(self._latest)
+        fixed = {name: before[name] for name in _FIXED if name in before}
+        self._latest = raw(_decode_fields(self._renamed(item)) | fixed)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
         fields = _decode_fields(self._latest)
