@@ -68,6 +68,7 @@ logger: Final = logging.getLogger("antiphon")
 SignalHandler = Callable[[int, FrameType | None], object]
 _DAY_S: Final = 86_400
 _PURGE_EVERY_S: Final = 600.0
+_REFRESH_EVERY_S: Final = 6 * 3600.0
 _CHORE_RETRY_S: Final = 60.0
 _PURGE_BATCH: Final = 1_000
 _SQLITE: Final = "sqlite:///"
@@ -252,9 +253,11 @@ async def _purge(store: Store) -> None:
 
 
 async def _discover(router: Router, transport: Transport, ports: Ports) -> None:
-    """Learn which models the local engines and the vendors have."""
-    await probe_local(router, ports.dialects, transport.fetch)
-    await refresh_models(router, ports.dialects, transport.fetch)
+    """Learn which models the local engines and the vendors have, and what they can do; again from time to time."""
+    while True:
+        await probe_local(router, ports.dialects, transport.fetch)
+        await refresh_models(router, ports.dialects, transport.fetch)
+        await asyncio.sleep(_REFRESH_EVERY_S)
 
 
 async def _chore(name: str, work: Callable[[], Awaitable[None]]) -> None:

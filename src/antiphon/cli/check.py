@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from antiphon.config import SETTINGS, Settings, load_settings
-from antiphon.providers.catalog import load_vendors
+from antiphon.providers.capabilities import Registry
+from antiphon.providers.catalog import load_capabilities, load_vendors
 from antiphon.routing.models import Router
 
 
@@ -16,7 +17,7 @@ def check(overrides: Mapping[str, str | int | None], as_json: bool) -> None:
     """Raises ConfigError where the configuration is wrong."""
     settings = load_settings(overrides, os.environ)
     vendors = load_vendors(settings, os.environ)
-    Router(vendors, settings.models)
+    Router(vendors, settings.models, Registry(load_capabilities(settings)))
     names = [vendor.name for vendor in vendors]
     shown = _shown(settings)
     if as_json:

@@ -24,7 +24,8 @@ from antiphon.app import dialects, open_store
 from antiphon.config import Settings, load_settings
 from antiphon.protocol.errors import AntiphonError
 from antiphon.providers.base import Vendor
-from antiphon.providers.catalog import SIM, load_vendors
+from antiphon.providers.capabilities import Registry
+from antiphon.providers.catalog import SIM, lacking_extras, load_capabilities, load_vendors
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import LOCAL_PROBE_S, VENDOR_LIST_S, Probe, ask
 from antiphon.routing.models import Router
@@ -70,10 +71,14 @@ async def _examine(overrides: Mapping[str, str | int | None]) -> list[Finding]:
     try:
         settings = load_settings(overrides, os.environ)
         vendors = load_vendors(settings, os.environ)
-        Router(vendors, settings.models)
+        Router(vendors, settings.models, Registry(load_capabilities(settings)))
     except AntiphonError as error:
         return [*findings, Finding("configuration", "failed", str(error))]
     findings.append(Finding("configuration", "ok", str(settings.config_path or "no file, defaults and environment")))
+    findings += [
+        Finding("vendor", "note", f"{name}: credentials are there; pip install 'antiphon[{extra}]' to use them")
+        for name, extra in lacking_extras(os.environ)
+    ]
     findings += await _state(settings)
     return findings + await _vendors(vendors)
 

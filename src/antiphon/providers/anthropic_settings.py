@@ -58,6 +58,8 @@ def wire_settings(
     if output:
         fields["output_config"] = output
     version = _sampling(request, able, fields, dropped)
+    if able.has_sampling and not quirks.dates_old_models:
+        version = OLD_VERSION
     _account(request, fields, dropped)
     if quirks.caches:
         _caching(request, fields)

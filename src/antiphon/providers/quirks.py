@@ -180,6 +180,8 @@ class AnthropicQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: str = ""
     """The `anthropic-version` this vendor wants; "" chooses by request and model."""
+    dates_old_models: bool = True
+    """Models that still sample know the newest version too; on Bedrock they do not."""
     max_tokens: int = 0
     """`max_tokens` when the client says none; 0 takes what the model's family allows."""
     counts_tokens: bool = False
