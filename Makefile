@@ -12,16 +12,20 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fmt lock wheel clean docs
+.PHONY: help serve test test-engines check fmt lock wheel clean docs
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 serve: $(VENV)/.base ## Start the server; make serve ARGS="--port 9000" passes options on
 	@exec $(BIN)/antiphon serve $(ARGS)
 
 test: $(VENV)/.dev $(NODE_DIR)/node_modules/.installed ## Run every test; ARGS are passed to pytest
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-engines: $(VENV)/.dev ## Build llama.cpp with a tiny model, once, and run the tests that need a real engine
+	@scripts/engines $(PYTHON) .engines
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/engines $(ARGS)
 
 check: $(VENV)/.dev ## Lint, format, types, imports, sizes, docs
 	@echo "ruff";         $(BIN)/ruff check --quiet .
