@@ -12,7 +12,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-engines check fmt lock wheel clean docs
+.PHONY: help serve test test-engines bench check fmt lock wheel clean docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -26,6 +26,9 @@ test: $(VENV)/.dev $(NODE_DIR)/node_modules/.installed ## Run every test; ARGS a
 test-engines: $(VENV)/.dev ## Build llama.cpp with a tiny model, once, and run the tests that need a real engine
 	@scripts/engines $(PYTHON) .engines
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/engines $(ARGS)
+
+bench: $(VENV)/.dev ## Measure CPU, latency and memory beside nginx; ARGS=--quick for a look, --write for the docs
+	@$(BIN)/python bench/run.py $(ARGS)
 
 check: $(VENV)/.dev ## Lint, format, types, imports, sizes, docs
 	@echo "ruff";         $(BIN)/ruff check --quiet .

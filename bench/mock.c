@@ -209,7 +209,11 @@ static void answer(struct conn *c, const char *head, size_t head_size, const cha
             c->is_paced = 1, c->left = events, c->every = 1 / rate, c->due = now() + c->every;
             paced[paced_count++] = c->fd;
         } else {
-            for (int i = 0; i < events; i++) delta_event(c);
+            flush_out(c);
+            for (int i = 0; i < events; i++) {
+                delta_event(c);
+                flush_out(c); /* a write each, as a provider's own server would */
+            }
             tail_events(c);
         }
     }

@@ -1,0 +1,80 @@
+"""docs/performance.md and its plot, from the results of one run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+_HEAD = """\
+# Performance
+
+Written by `make bench ARGS=--write`. One process of Antiphon with everything on (keys, translation, ledger, durable
+store) beside nginx as a plain reverse proxy before the same provider. The provider and the load generator are small C
+programs (`bench/`). Rounds go through all targets in turn; medians of three. **Read the ratios**: the machine is small
+and noisy.
+
+- *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
+- *stateless*: `store: false`; *full*: every response is committed to the store before it is answered.
+
+Measured {date} on {machine}, Python {python}.
+
+![CPU per request and per event, as multiples of nginx's](performance.svg)
+
+"""
+
+
+def write_report(docs: Path, results: Json) -> None:
+    """Both files."""
+    (docs / "performance.md").write_text(_page(results), "utf-8")
+    (docs / "performance.svg").write_text(_plot(results), "utf-8")
+
+
+def _machine() -> str:
+    names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
+
+
+def _page(results: Json) -> str:
+    head = _HEAD.format(date=datetime.now(UTC).date(), machine=_machine(), python=platform.python_version())
+    rows: list[str] = []
+    for name, found in results.items():
+        floor = found["values"].get("nginx")
+        cells = [_cell(one, value, floor) for one, value in found["values"].items()]
+        rows.append(f"| {name} | {found['unit']} | {' · '.join(cells)} |")
+    return head + "| | unit | |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
+
+
+def _cell(name: str, value: float, floor: float | None) -> str:
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    ratio = f" ({value / floor:.1f}x)" if floor and name != "nginx" and floor > 0 else ""
+    return f"{name.removeprefix('sqlite:')} {shown}{ratio}"
+
+
+def _plot(results: Json) -> str:
+    """Bars of multiples of nginx's, for every result that has them."""
+    bars: list[tuple[str, str, float]] = []
+    for name, found in results.items():
+        floor = found["values"].get("nginx")
+        if floor and found["unit"] == "CPU us":
+            bars += [(name, one, value / floor) for one, value in found["values"].items() if one != "nginx"]
+    height, most = 22, max((ratio for _, _, ratio in bars), default=1)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height * len(bars) + 30}" '
+        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
+    ]
+    colours = {"stateless": "#4c78a8", "full": "#f58518"}
+    for place, (name, one, ratio) in enumerate(bars):
+        y, kind = 10 + place * height, one.partition(":")[2]
+        colour = "#54a24b" if one.startswith("postgres") else colours.get(kind, "#888888")
+        width = max(ratio / most * 330, 1)
+        lines.append(
+            f'<text x="340" y="{y + 13}" text-anchor="end">{name}, {one.replace(":", " ")}</text>'
+            f'<rect x="350" y="{y}" width="{width:.1f}" height="16" fill="{colour}"/>'
+            f'<text x="{356 + width:.1f}" y="{y + 13}">{ratio:.1f}x</text>'
+        )
+    return "\n".join([*lines, "</svg>"]) + "\n"

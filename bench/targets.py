@@ -1,0 +1,214 @@
+"""What is measured: the mock itself, nginx before it, and Antiphon in its configurations. Each is one process tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KEY = "sk-antiphon-bench-0123456789abcdef"
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+START_S = 30.0
+NGINX = """\
+worker_processes 1;
+daemon off;
+master_process on;
+error_log {folder}/error.log;
+pid {folder}/pid;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  client_max_body_size 64m;
+  client_body_buffer_size 4m;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  keepalive_requests 1000000;
+  upstream mock {{ server 127.0.0.1:{mock}; keepalive 512; keepalive_requests 1000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://mock;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_request_buffering off;
+    }}
+  }}
+}}
+"""
+CONFIG = """\
+[[vendor]]
+name = "chat"
+dialect = "chat_completions"
+base_url = "http://127.0.0.1:{mock}/v1"
+auth = "none"
+
+[[vendor]]
+name = "native"
+dialect = "responses"
+base_url = "http://127.0.0.1:{mock}/v1"
+auth = "none"
+
+[[vendor]]
+name = "messages"
+dialect = "anthropic"
+base_url = "http://127.0.0.1:{mock}/v1"
+auth = "none"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Target:
+    """A server that answers, as a process and those it started. `started_s` is CPU seconds until it first answered."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    started_s: float = 0.0
+    cleanup: list[Path] = field(default_factory=list)
+
+    def tree(self) -> list[int]:
+        """Its process ids."""
+        found, queue = [], [self.process.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            if children.exists():
+                queue += [int(child) for child in children.read_text().split()]
+        return found
+
+    def cpu_s(self) -> float:
+        """User and system time so far, of children that have ended too."""
+        total = 0.0
+        for pid in self.tree():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(value) for value in fields[11:15]) / TICKS
+        return total
+
+    def rss_mb(self) -> float:
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.tree()) * PAGE_KB / 1024
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _answering(target: Target, path: str) -> Target:
+    ends_at = time.monotonic() + START_S
+    while time.monotonic() < ends_at:
+        if target.process.poll() is not None:
+            raise RuntimeError(f"{target.name} ended with {target.process.returncode} at start")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{target.port}{path}", timeout=1):
+                break
+        except urllib.error.HTTPError:
+            break
+        except (urllib.error.URLError, OSError):
+            threading.Event().wait(0.02)
+    else:
+        raise TimeoutError(f"{target.name} does not answer")
+    target.started_s = target.cpu_s()
+    return target
+
+
+def build(folder: Path) -> None:
+    """The two C programs."""
+    for name in ("mock", "load"):
+        source, program = Path(__file__).parent / f"{name}.c", folder / name
+        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+            subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
+
+
+def start_mock(folder: Path) -> Target:
+    port = free_port()
+    return _answering(Target("direct", port, subprocess.Popen([str(folder / "mock"), str(port)])), "/v1/models")
+
+
+def start_nginx(folder: Path, mock: int) -> Target | None:
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        return None
+    port, where = free_port(), folder / "nginx"
+    where.mkdir(exist_ok=True)
+    (where / "nginx.conf").write_text(NGINX.format(folder=where, mock=mock, port=port))
+    command = [program, "-p", str(where), "-c", str(where / "nginx.conf"), "-e", str(where / "error.log")]
+    return _answering(Target("nginx", port, subprocess.Popen(command)), "/v1/models")
+
+
+def start_antiphon(name: str, folder: Path, mock: int, store: str = "") -> Target:
+    """One worker with everything on: keys, ledger, store. A store of its own, in `folder`."""
+    port, where = free_port(), folder / name
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir(parents=True)
+    (where / "antiphon.toml").write_text(CONFIG.format(mock=mock))
+    env = {**os.environ, "ANTIPHON_BOOTSTRAP_KEY": KEY, "ANTIPHON_LOG_LEVEL": "warning"}
+    if store:
+        env["ANTIPHON_STORE"] = store
+    command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--data", str(where / "data")]
+    log = (where / "log").open("wb")
+    process = subprocess.Popen([*command, "--config", str(where / "antiphon.toml")], env=env, stdout=log, stderr=log)
+    return _answering(Target(name, port, process), "/health")
+
+
+class PostgreSQL:
+    """A cluster of its own with its defaults: fsync on, as in earnest."""
+
+    def __init__(self) -> None:
+        # Not in the repository's folder: the server's user may have no way there.
+        self._data = Path(tempfile.mkdtemp(prefix="antiphon-bench-")) / "data"
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str | None:
+        """The store's URL, or None where PostgreSQL is not installed."""
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").exists() else []
+        if not found:
+            return None
+        programs, user = found[-1].parent, "postgres"
+        self._data.mkdir(parents=True)
+        if os.geteuid() == 0:
+            for folder in (self._data.parent, self._data):
+                shutil.chown(folder, user)
+        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if os.geteuid() == 0 else []
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(
+            [*as_user, programs / "initdb", "-D", self._data, "-A", "trust", "-U", "postgres"], check=True, **quiet
+        )
+        options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self._port), "-c", "unix_socket_directories="]
+        self._process = subprocess.Popen([*as_user, programs / "postgres", "-D", self._data, *options], **quiet)
+        ends_at = time.monotonic() + START_S
+        while time.monotonic() < ends_at:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    threading.Event().wait(0.5)
+                    return f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+            threading.Event().wait(0.1)
+        raise TimeoutError("PostgreSQL does not answer")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+        shutil.rmtree(self._data.parent, ignore_errors=True)
