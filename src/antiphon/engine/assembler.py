@@ -70,6 +70,7 @@ class Assembler:
         self._taken = set[str]() if taken_call_ids is None else taken_call_ids
         self._output: list[msgspec.Raw | None] = []
         self._open: dict[int, tuple[int, OpenItem]] = {}
+        self._open_calls = 0
         self._waiting: list[de.Delta] = []
         self._past_usage = de.Usage()
         self._origin = ("", "", "")
@@ -107,6 +108,7 @@ class Assembler:
         self._origin = (family, scope, model)
         self._first = len(self._output)
         self._open = {}
+        self._open_calls = 0
         self._waiting = []
         self._kept = None
         self._carried = {}
@@ -118,7 +120,8 @@ class Assembler:
     def apply_all(self, deltas: list[de.Delta]) -> None:
         """Apply a chunk's deltas; those after the end of the turn are ignored."""
         for delta in deltas:
-            if self._waiting or isinstance(delta, _SERIAL):
+            # Only beside an open call has anything to wait.
+            if (self._open_calls or self._waiting) and (self._waiting or isinstance(delta, _SERIAL)):
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)
@@ -135,7 +138,7 @@ class Assembler:
             self.apply_all(waiting)
 
     def _has_open_call(self) -> bool:
-        return any(isinstance(item, OpenCall) for _, item in self._open.values())
+        return self._open_calls > 0
 
     def end_turn(self) -> None:
         """The turn's bytes have ended: close what is open, keep the replay record."""
@@ -269,6 +272,7 @@ class Assembler:
         if found is None:
             return
         index, item = found
+        self._open_calls -= isinstance(item, OpenCall)
         done = item.close(status)
         self._output[index] = done
         self._emit(ev.OutputItemDone(index, done))
@@ -329,6 +333,7 @@ class Assembler:
         call_id = self._public_call_id(delta.call_id)
         call = OpenCall(place, call_id, delta.name, delta.namespace, delta.kind)
         self._open[delta.key] = (place.output_index, call)
+        self._open_calls += 1
 
     def _on_call_arguments(self, delta: de.CallArguments) -> None:
         found = self._open.get(delta.key)

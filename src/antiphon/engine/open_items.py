@@ -102,8 +102,7 @@ class OpenMessage:
         part.pieces.append(text)
         place = self._place
         delta = ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text)
-        rows = _rows(logprobs)
-        if logprobs is not None and rows:
+        if logprobs is not None and (rows := _rows(logprobs)):
             part.logprobs.extend(rows)
             delta.logprobs = logprobs
         place.emit(delta)

@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _STEM_LENGTH: Final = 26
 _ORDINAL_LENGTH: Final = 4
 _INPUT_BASE: Final = 31 * 32**3  # ordinals of input items begin with "z"
@@ -50,11 +51,9 @@ ITEM_PREFIXES: Final[dict[str, str]] = {
 
 
 def _base32(number: int, length: int) -> str:
-    characters = [""] * length
-    for position in range(length - 1, -1, -1):
-        characters[position] = _ALPHABET[number & 31]
-        number >>= 5
-    return "".join(characters)
+    """The last `length` digits, an even number of them, two at a time."""
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)]
+    return "".join(pairs)
 
 
 def new_stem() -> str:

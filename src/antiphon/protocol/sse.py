@@ -83,7 +83,8 @@ class SseDecoder:
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._lines:
             joined = self._lines[0] if len(self._lines) == 1 else b"\n".join(self._lines)
-            events.append(SseEvent(self._name.decode("utf-8", "replace"), as_utf8(joined)))
+            name = self._name.decode("utf-8", "replace") if self._name else ""
+            events.append(SseEvent(name, as_utf8(joined)))
             self._lines = []
             self._size_bytes = 0
         self._name = b""

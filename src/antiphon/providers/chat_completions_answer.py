@@ -66,6 +66,8 @@ class Answer:
         self._splitter = ThinkSplitter() if thinks else None
         marks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.tool_markup_models)
         self._markup = MarkupSplitter() if marks and names else None
+        self._goes_on = self._splitter is None and self._markup is None
+        """Text needs no look inside."""
         self._written = 0
 
     @property
@@ -95,6 +97,10 @@ class Answer:
         if not content:
             return []
         if isinstance(content, str):
+            if self._goes_on and logprobs is None and self._message is not None and self._run is None:
+                self._pieces.append(content)  # more of the message that is open, as most chunks are
+                self._length += len(content)
+                return [Text(self._message, content)]
             return self._split(content, logprobs)
         return [delta for chunk in content for delta in self._content_chunk(chunk)]
 

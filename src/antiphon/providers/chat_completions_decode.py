@@ -226,10 +226,13 @@ def _why(finish_reason: str) -> Literal["max_output_tokens", "content_filter"] |
 
 def _error_of(chunk: Chunk) -> bytes:
     """The JSON of an error that a chunk reports, b"" for none. `"error": {}` reports nothing."""
+    choices = chunk.choices or ()
+    if chunk.error is NULL and chunk.x_groq is None and (not choices or choices[0].error is NULL) and len(choices) < 2:
+        return b""  # as every chunk of a good answer
     places = [chunk.error]
     if chunk.x_groq is not None:
         places.append(chunk.x_groq.error)
-    places += [choice.error for choice in chunk.choices or ()]
+    places += [choice.error for choice in choices]
     return next((bytes(raw) for raw in places if bytes(raw) not in (b"null", b"{}", b'""')), b"")
 
 

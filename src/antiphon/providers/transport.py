@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -50,6 +52,7 @@ class Transport:
         self._deadlines = deadlines
         self._simulator = simulator
         self._credentials = credentials or Credentials()
+        self._proxies = _Proxies()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Transport:
@@ -57,7 +60,6 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=True,
-            trust_env=True,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=1 << 18,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect_s),
@@ -76,7 +78,7 @@ class Transport:
         if request.url.startswith("sim:"):
             return _LocalCall(self._simulator, request, self._deadlines)
         assert self._session is not None, "Transport is used inside its own `async with`"
-        return _Call(self._session, request, self._deadlines, self._credentials)
+        return _Call(self._session, request, self._deadlines, self._credentials, self._proxies.of(request.url))
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
         """A whole small answer: status and at most `limit_bytes` of body."""
@@ -84,17 +86,43 @@ class Transport:
             return reply.status, await reply.read(limit_bytes)
 
 
+class _Proxies:
+    """The proxy that the environment names for each address, found out once.
+
+    aiohttp's own `trust_env` asks the environment and a netrc file anew for every call, in threads.
+    """
+
+    def __init__(self) -> None:
+        self._by_scheme = getproxies()
+        self._known: dict[tuple[str, str], str | None] = {}
+
+    def of(self, url: str) -> str | None:
+        parts = urlsplit(url)
+        key = (parts.scheme, parts.netloc)
+        if key not in self._known:
+            proxy = self._by_scheme.get(parts.scheme) or self._by_scheme.get("all")
+            self._known[key] = None if proxy is None or proxy_bypass(parts.hostname or "") else proxy
+        return self._known[key]
+
+
 class _Call:
     """One HTTP call as a context manager."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, request: HttpRequest, deadlines: Deadlines, credentials: Credentials
+        self,
+        session: aiohttp.ClientSession,
+        request: HttpRequest,
+        deadlines: Deadlines,
+        credentials: Credentials,
+        proxy: str | None,
     ) -> None:
+        self._proxy = proxy
         self._session = session
         self._request = request
         self._deadlines = deadlines
         self._credentials = credentials
         self._response: aiohttp.ClientResponse | None = None
+        self._reply: HttpReply | None = None
 
     async def __aenter__(self) -> HttpReply:
         request, deadlines = self._request, self._deadlines
@@ -110,6 +138,7 @@ class _Call:
                     data=request.body or None,
                     headers=headers,
                     allow_redirects=False,
+                    proxy=self._proxy,
                 )
         except TimeoutError as error:
             raise _no_answer() from error
@@ -117,12 +146,15 @@ class _Call:
             raise UpstreamFault("transport", "The model provider could not be reached.") from error
         if request.credential is not None and self._response.status in (401, 403):
             self._credentials.forget(request.credential)
-        return HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
+        self._reply = HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
+        return self._reply
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         response = self._response
+        if self._reply is not None:
+            self._reply.leave()
         if response is None:
             return
         if kind is None and not response.content.at_eof():
@@ -150,8 +182,8 @@ class _Reply(ABC):
         self._ends_at = ends_at
 
     @abstractmethod
-    async def _more(self) -> bytes:
-        """The next bytes, b"" at the end."""
+    async def _next(self) -> bytes:
+        """The next bytes, b"" at the end; raises UpstreamFault (transport, timeout)."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, in the pieces it came in; raises UpstreamFault (transport, timeout)."""
@@ -167,27 +199,48 @@ class _Reply(ABC):
             size_bytes += len(chunk)
         return b"".join(pieces)[:limit_bytes]
 
-    async def _next(self) -> bytes:
-        deadline = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._more()
-        except TimeoutError as error:
-            raise UpstreamFault("timeout", "The model provider stopped sending in the middle of its answer.") from error
-        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
-            raise UpstreamFault("transport", "The connection to the model provider broke.") from error
-
 
 class HttpReply(_Reply):
-    """An HTTP answer."""
+    """An HTTP answer. One timer serves all of its waits: it is moved on only when it fires (a timer a wait costs more
+    than the wait's own work)."""
 
     def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
         headers = {name.lower(): value for name, value in response.headers.items()}
         super().__init__(response.status, headers, deadlines, ends_at)
         self._content = response.content
+        self._loop = asyncio.get_running_loop()
+        self._due: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def _more(self) -> bytes:
-        return await self._content.readany()
+    async def _next(self) -> bytes:
+        try:
+            if chunk := self._content.read_nowait():
+                return chunk
+            self._due = min(self._loop.time() + self._idle_s, self._ends_at)
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._due, self._look)
+            return await self._content.readany()
+        except TimeoutError as error:
+            raise _fell_silent() from error
+        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            raise _broke() from error
+        finally:
+            self._due = None
+
+    def _look(self) -> None:
+        """Whoever has waited too long hears of it; else look again when that would be so."""
+        self._timer = None
+        if self._due is None:
+            return
+        if self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._look)
+        else:
+            self._content.set_exception(TimeoutError())
+
+    def leave(self) -> None:
+        """The call is over."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class SimulatedReply(_Reply):
@@ -197,8 +250,13 @@ class SimulatedReply(_Reply):
         super().__init__(reply.status, reply.headers, deadlines, ends_at)
         self._body = aiter(reply.chunks)
 
-    async def _more(self) -> bytes:
-        return await anext(self._body, b"")
+    async def _next(self) -> bytes:
+        deadline = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(self._body, b"")
+        except TimeoutError as error:
+            raise _fell_silent() from error
 
 
 class _LocalCall:
@@ -229,6 +287,14 @@ class _LocalCall:
 def _as_written(url: str) -> URL:
     """The URL byte for byte: a model's name may hold escapes, and a signature covers the path as it stands."""
     return URL(url, encoded=True)
+
+
+def _fell_silent() -> UpstreamFault:
+    return UpstreamFault("timeout", "The model provider stopped sending in the middle of its answer.")
+
+
+def _broke() -> UpstreamFault:
+    return UpstreamFault("transport", "The connection to the model provider broke.")
 
 
 def _no_answer() -> UpstreamFault:

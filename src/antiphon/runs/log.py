@@ -53,6 +53,7 @@ class EventLog:
         self._events: list[Event] = []
         self._encoded: list[bytes | None] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._closing: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
         return self._first + len(self._events)
@@ -63,23 +64,31 @@ class EventLog:
 
     def append(self, event: Event) -> None:
         """Add an event and wake the readers; they run when the writer next awaits, so a burst wakes them once."""
-        event.sequence_number = len(self)
+        event.sequence_number = self._first + len(self._events)
         self._events.append(event)
         self._encoded.append(None)
-        self.wake()
+        if self._waiters:
+            self.wake()
 
     def close(self, error: ApiError | None = None) -> None:
         """No more events. With `error`, the run was refused before its first event."""
         self.error = error
         self.is_closed = True
+        closing, self._closing = self._closing, []
+        _release(closing)
         self.wake()
 
     def wake(self) -> None:
         """Let those who wait look again."""
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        _release(waiters)
+
+    async def ended(self) -> None:
+        """Until the log is closed, whatever is appended meanwhile."""
+        if not self.is_closed:
+            waiter = asyncio.get_running_loop().create_future()
+            self._closing.append(waiter)
+            await waiter
 
     async def wait(self, after: int, timeout_s: float | None = None) -> bool:
         """See Reader.wait."""
@@ -87,6 +96,9 @@ class EventLog:
             return True
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if timeout_s is None:
+            await waiter
+            return True
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
@@ -127,6 +139,12 @@ class EventLog:
                 payload = padded(payload, event.delta)
             pieces.append(frame(type_of(event), payload))
         return b"".join(pieces)
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def padded(payload: bytes, text: str) -> bytes:

@@ -23,8 +23,7 @@ STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "n
 async def send_json(exchange: Exchange, run: Run) -> None:
     """The terminal response as one JSON body. Raises the run's ApiError if it was refused."""
     log = run.log
-    while not log.is_closed:
-        await log.wait(len(log))
+    await log.ended()
     if log.error is not None:
         raise log.error
     last = log.last

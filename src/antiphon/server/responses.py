@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -21,6 +23,7 @@ from antiphon.runs.worker import Worker
 from antiphon.store.base import StoredResponse
 from antiphon.store.store import Store
 
+from .asgi import Exchange
 from .bodies import Deleted
 from .encode import send_json, send_log, send_run
 from .idempotency import Idempotency, Ticket
@@ -29,6 +32,7 @@ from .reading import RequestReader
 from .routes import Call, Query, Route
 
 _encode: Final = msgspec.json.Encoder().encode
+_MOMENT_S: Final = 0.02
 _RUNNING: Final = ("queued", "in_progress")
 _LIST: Final = (
     Query("after", str, "Id of the last item of the page before."),
@@ -128,15 +132,11 @@ class ResponsesEndpoint:
         )
         ticket.is_passed_on = True
         call.trace.run = run
-        async with asyncio.TaskGroup() as group:
-            departure = group.create_task(self._cancel_when_gone(call, run))
-            try:
-                if request.stream:
-                    await send_run(exchange, run, self._edges.heartbeat_s)
-                else:
-                    await send_json(exchange, run)
-            finally:
-                departure.cancel()
+        async with _Departure(exchange, lambda: self._cancel_when_gone(call, run)):
+            if request.stream:
+                await send_run(exchange, run, self._edges.heartbeat_s)
+            else:
+                await send_json(exchange, run)
 
     async def _cancel_when_gone(self, call: Call, run: Run) -> None:
         """A foreground run ends with its reader: the upstream is closed at once."""
@@ -251,6 +251,33 @@ class ResponsesEndpoint:
             items.extend(output_of(link))
         items.extend(input_of(chain[-1]))
         await call.exchange.answer(200, page_from(items, query))
+
+
+class _Departure:
+    """Watches for the client's leaving while its block runs; what is answered in a moment needs no watch."""
+
+    def __init__(self, exchange: Exchange, watch: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._exchange = exchange
+        self._watch = watch
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_MOMENT_S, self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._task is None:
+            return
+        if self._exchange.is_gone and kind is not asyncio.CancelledError:
+            await self._task  # what the leaving set off is over, too
+        else:
+            self._task.cancel()
 
 
 async def _departure(call: Call) -> None:

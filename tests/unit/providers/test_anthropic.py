@@ -51,7 +51,9 @@ def test_pitfall_012_every_recorded_body_is_of_the_sdks_types(case: Recording) -
 
         TypeAdapter(MessageCreateParamsStreaming).validate_python(body)
     else:
-        check_types("anthropic", body)
+        # Vertex AI names the model in the path and the version in the body.
+        body.pop("anthropic_version", None)
+        check_types("anthropic", {"model": "m"} | body)
 
 
 @pytest.mark.parametrize(
