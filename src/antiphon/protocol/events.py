@@ -7,6 +7,7 @@ Source: OpenAI OpenAPI `ResponseStreamEvent`; Open Responses `*StreamingEvent`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -227,6 +228,16 @@ def type_of(event: Event) -> str:
     if isinstance(event, Forwarded):
         return event.type
     return str(event.__struct_config__.tag)
+
+
+def frame_head(event: Event) -> bytes:
+    """The first line of the event's frame, and the beginning of its second."""
+    return _frame_head(type_of(event))
+
+
+@lru_cache(maxsize=512)
+def _frame_head(event_type: str) -> bytes:
+    return b"event: " + event_type.encode() + b"\ndata: "
 
 
 def encode_event(event: Event) -> bytes:

@@ -11,8 +11,7 @@ import asyncio
 from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
-from antiphon.protocol.events import DELTAS, Event, encode_event, type_of
-from antiphon.protocol.sse import frame
+from antiphon.protocol.events import DELTAS, Event, encode_event, frame_head
 from antiphon.store.base import EventBatch
 
 _PADDING: Final = b"antiphon-padding"
@@ -52,8 +51,8 @@ class EventLog:
         self._first = first
         self._events: list[Event] = []
         self._encoded: list[bytes | None] = []
-        self._waiters: list[asyncio.Future[None]] = []
-        self._closing: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[bool]] = []
+        self._closing: list[asyncio.Future[bool]] = []
 
     def __len__(self) -> int:
         return self._first + len(self._events)
@@ -86,7 +85,7 @@ class EventLog:
     async def ended(self) -> None:
         """Until the log is closed, whatever is appended meanwhile."""
         if not self.is_closed:
-            waiter = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             self._closing.append(waiter)
             await waiter
 
@@ -94,17 +93,17 @@ class EventLog:
         """See Reader.wait."""
         if len(self) > after or self.is_closed:
             return True
-        waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.append(waiter)
         if timeout_s is None:
-            await waiter
-            return True
+            return await waiter
+        # A plain timer: a timeout context for every event of a slow stream costs more than the event.
+        timer = loop.call_later(timeout_s, _release, [waiter], False)
         try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-        except TimeoutError:
-            return False
-        return True
+            return await waiter
+        finally:
+            timer.cancel()
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
@@ -137,14 +136,14 @@ class EventLog:
             payload = self.encoded(number)
             if is_padded and isinstance(event, DELTAS):
                 payload = padded(payload, event.delta)
-            pieces.append(frame(type_of(event), payload))
+            pieces += (frame_head(event), payload, b"\n\n")
         return b"".join(pieces)
 
 
-def _release(waiters: list[asyncio.Future[None]]) -> None:
+def _release(waiters: list[asyncio.Future[bool]], has_news: bool = True) -> None:
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(has_news)
 
 
 def padded(payload: bytes, text: str) -> bytes:
