@@ -1,0 +1,119 @@
+"""What the core may cost, counted in calls: the same number on any machine, so that a slower path fails here.
+
+A call of Python's or of C's is one. The budgets leave a tenth of room; who needs more says why in the commit that
+raises them. Time itself is measured by `make bench`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pytest
+from tests.inprocess.rig import Rig
+
+from antiphon.engine.assembler import Assembler
+from antiphon.protocol.parsing import parse_request
+from antiphon.protocol.response import new_response
+from antiphon.providers.anthropic import Anthropic
+from antiphon.providers.base import Dialect, Target, Turn, Vendor
+from antiphon.providers.chat_completions import ChatCompletions
+from antiphon.providers.responses import Responses
+from antiphon.runs.log import EventLog
+
+EVENTS = 200
+CHAT = b'data: {"id":"u","model":"m","choices":[{"index":0,"delta":{"content":"token "},"finish_reason":null}]}\n\n'
+NATIVE_HEAD = (
+    b'data: {"type":"response.created","response":{"id":"r","model":"m"}}\n\n'
+    b'data: {"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"i","role":"assistant",'
+    b'"status":"in_progress","content":[]}}\n\n'
+)
+NATIVE = (
+    b'data: {"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"token "}\n\n'
+)
+CLAUDE_HEAD = (
+    b'data: {"type":"message_start","message":{"id":"u","model":"m"}}\n\n'
+    b'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'
+)
+CLAUDE = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"token "}}\n\n'
+
+
+class Counter:
+    """Counts calls in this thread while its block runs."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def _note(self, frame: FrameType, kind: str, argument: Any) -> None:
+        del frame, argument
+        self.calls += kind in ("call", "c_call")
+
+    def __enter__(self) -> Counter:
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "head", "event", "budget"),
+    [
+        (ChatCompletions(), CHAT, CHAT, 72),
+        (Responses(), NATIVE_HEAD, NATIVE, 80),
+        (Anthropic(), CLAUDE_HEAD, CLAUDE, 66),
+    ],
+    ids=["chat_completions", "responses", "anthropic"],
+)
+def test_a_streamed_event_keeps_its_budget(dialect: Dialect, head: bytes, event: bytes, budget: int) -> None:
+    request = parse_request(b'{"model":"m","input":"Hi","stream":true}')
+    target = Target(Vendor("v", dialect.name, "https://a.example/v1"), "m")
+    decoder = dialect.decoder(target, dialect.encode(Turn(request, ()), target))
+    log = EventLog()
+    assembler = Assembler(new_response(request, "resp_" + "0" * 26, 1), log.append)
+    assembler.begin()
+    assembler.begin_turn("f", "s", "m")
+    assembler.apply_all(decoder.feed(head))
+    sent = len(log)
+
+    def pass_on() -> None:
+        nonlocal sent
+        assembler.apply_all(decoder.feed(event))
+        log.frames(sent, len(log), is_padded=True)
+        sent = len(log)
+
+    assert _counted(pass_on) <= budget
+    assert len(log) >= EVENTS
+
+
+async def test_a_json_request_keeps_its_budget(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path) as rig:
+        body = {"input": "Say hello", "instructions": "Be brief."}
+        for _ in range(5):
+            await rig.post(body)
+        with Counter() as counter:
+            for _ in range(20):
+                await rig.post(body)
+    assert counter.calls / 20 <= 1_270
+
+
+def test_reading_an_agents_request_keeps_its_budget() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    tools = [{"type": "function", "name": f"t{n}", "parameters": schema, "strict": False} for n in range(30)]
+    items = [{"role": "user", "content": [{"type": "input_text", "text": "x" * 500}]} for _ in range(40)]
+    body = msgspec.json.encode({"model": "m", "input": items, "tools": tools})
+    parse_request(body)
+    assert _counted(lambda: parse_request(body)) <= 1_920
+
+
+def _counted(work: Callable[[], object]) -> float:
+    for _ in range(3):
+        work()
+    with Counter() as counter:
+        for _ in range(EVENTS):
+            work()
+    return counter.calls / EVENTS
