@@ -67,13 +67,13 @@ class OpenStream:
         chunk = await asyncio.wait_for(self.answer.content.readany(), WAIT_S)
         self.streamed.raw += chunk
         events: list[Json] = []
-        for name, line in self._decoder.feed(chunk):
-            if line == b"[DONE]":
+        for sent in self._decoder.feed(chunk):
+            if sent.data == b"[DONE]":
                 self.streamed.has_done = True
                 continue
             assert not self.streamed.has_done, "an event after [DONE]"
-            event: Json = msgspec.json.decode(line)
-            assert name == event["type"], "`event:` differs from `type`"
+            event: Json = msgspec.json.decode(sent.data)
+            assert sent.name == event["type"], "`event:` differs from `type`"
             self._checker.feed(event)
             check_event(event)
             events.append(event)

@@ -61,9 +61,9 @@ class Follower:
                 raise ConnectionError("draining")
             assert answer.status == 200, await answer.read()
             while chunk := await answer.content.readany():
-                for _, line in decoder.feed(chunk):
-                    if line != b"[DONE]":
-                        self._take(msgspec.json.decode(line))
+                for event in decoder.feed(chunk):
+                    if event.data != b"[DONE]":
+                        self._take(msgspec.json.decode(event.data))
                 self.raw += chunk
         if not self.is_over:
             raise ConnectionError("the stream was cut")

@@ -300,7 +300,10 @@ class Assembler:
 
     def _on_text(self, delta: de.Text) -> None:
         if delta.text:
-            self._message(delta.key, delta.phase).text(delta.text, delta.logprobs)
+            found = self._open.get(delta.key)
+            item = None if found is None else found[1]
+            message = item if isinstance(item, OpenMessage) else self._message(delta.key, delta.phase)
+            message.text(delta.text, delta.logprobs)
 
     def _on_refusal(self, delta: de.Refusal) -> None:
         if delta.text:

@@ -98,7 +98,9 @@ class OpenMessage:
         return part
 
     def text(self, text: str, logprobs: msgspec.Raw | None) -> None:
-        part = self._open("text")
+        part = self._part
+        if part is None or part.kind != "text":
+            part = self._open("text")
         part.pieces.append(text)
         place = self._place
         delta = ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text)

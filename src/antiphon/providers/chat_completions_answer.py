@@ -90,6 +90,15 @@ class Answer:
         assert self._run is not None
         return deltas + self._run.feed(said)
 
+    def go_on(self, text: str) -> Text | None:
+        """More text of the message that is open, as most chunks are; None where there is more to look at."""
+        key = self._message
+        if key is None or self._run is not None or not self._goes_on:
+            return None
+        self._pieces.append(text)
+        self._length += len(text)
+        return Text(key, text)
+
     def say(
         self, content: str | tuple[ContentChunk, ...] | None, logprobs: tuple[msgspec.Raw, ...] | None
     ) -> list[Delta]:
@@ -97,10 +106,6 @@ class Answer:
         if not content:
             return []
         if isinstance(content, str):
-            if self._goes_on and logprobs is None and self._message is not None and self._run is None:
-                self._pieces.append(content)  # more of the message that is open, as most chunks are
-                self._length += len(content)
-                return [Text(self._message, content)]
             return self._split(content, logprobs)
         return [delta for chunk in content for delta in self._content_chunk(chunk)]
 

@@ -112,12 +112,14 @@ class ChatDecoder:
         return deltas
 
     def _event(self, event: SseEvent, on_broken: Callable[[Exception], Exception]) -> list[Delta]:
-        payload = event.data.strip()
-        if payload == _DONE:
-            self._was_done = True
-            return self._finish() if self._is_whole else []
-        if not payload:
-            return []
+        payload = event.data
+        if payload[:1] != b"{":
+            payload = payload.strip()
+            if payload == _DONE:
+                self._was_done = True
+                return self._finish() if self._is_whole else []
+            if not payload:
+                return []
         try:
             chunk = _decode_chunk(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -127,6 +129,9 @@ class ChatDecoder:
         return self._chunk(chunk)
 
     def _chunk(self, chunk: Chunk) -> list[Delta]:
+        text = _text_alone(chunk)
+        if text and (more := self._answer.go_on(text)) is not None:
+            return [more]
         if failure := _error_of(chunk):
             return [self._fail(failure)]
         deltas: list[Delta] = []
@@ -222,6 +227,19 @@ def _why(finish_reason: str) -> Literal["max_output_tokens", "content_filter"] |
     if finish_reason in _LIMIT_REASONS:
         return "max_output_tokens"
     return "content_filter" if finish_reason in _FILTER_REASONS else None
+
+
+def _text_alone(chunk: Chunk) -> str:
+    """The text of a chunk that says nothing else, as most do; "" of any other."""
+    if chunk.usage is not None or chunk.error is not NULL or chunk.x_groq is not None or not chunk.choices:
+        return ""
+    choice, *others = chunk.choices
+    said = choice.delta
+    if others or said is None or choice.index or choice.finish_reason or choice.logprobs or choice.error is not NULL:
+        return ""
+    if chunk.search_results or chunk.citations or not isinstance(said.content, str) or not said.is_content_alone:
+        return ""
+    return said.content
 
 
 def _error_of(chunk: Chunk) -> bytes:

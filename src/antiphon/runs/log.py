@@ -50,7 +50,7 @@ class EventLog:
         self.is_closed = False
         self._first = first
         self._events: list[Event] = []
-        self._encoded: list[bytes | None] = []
+        self._encoded: dict[int, bytes] = {}
         self._waiters: list[asyncio.Future[bool]] = []
         self._closing: list[asyncio.Future[bool]] = []
 
@@ -65,7 +65,6 @@ class EventLog:
         """Add an event and wake the readers; they run when the writer next awaits, so a burst wakes them once."""
         event.sequence_number = self._first + len(self._events)
         self._events.append(event)
-        self._encoded.append(None)
         if self._waiters:
             self.wake()
 
@@ -107,10 +106,9 @@ class EventLog:
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
-        index = number - self._first
-        known = self._encoded[index]
+        known = self._encoded.get(number)
         if known is None:
-            known = self._encoded[index] = encode_event(self._events[index])
+            known = self._encoded[number] = encode_event(self._events[number - self._first])
         return known
 
     def payloads(self, first: int, end: int) -> list[bytes]:
@@ -131,8 +129,7 @@ class EventLog:
     def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
         """See Reader.frames."""
         pieces: list[bytes] = []
-        for number in range(first, end):
-            event = self._events[number - self._first]
+        for number, event in enumerate(self._events[first - self._first : end - self._first], first):
             payload = self.encoded(number)
             if is_padded and isinstance(event, DELTAS):
                 payload = padded(payload, event.delta)
