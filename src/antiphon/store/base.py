@@ -7,9 +7,13 @@ a client sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from antiphon.protocol.errors import AntiphonError
+
+# How long a writer rests between two groups of several saves: a group costs its wake-ups and its sync, whatever its
+# size. Resting costs a client under load this much latency, and saves a quarter of a request's CPU (eight callers).
+REST_S: Final = 0.003
 
 
 class StoreUnavailable(AntiphonError):

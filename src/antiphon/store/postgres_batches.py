@@ -1,6 +1,7 @@
 """Terminal responses in groups: what queued while one group was written is the next group, one statement each.
 
-A group that fails is written one by one, so that a row that cannot be stored fails alone.
+What comes alone is written at once; between groups of several the writer rests REST_S, as SQLite's does. A group that
+fails is written one by one, so that a row that cannot be stored fails alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from .base import StoredResponse, StoreUnavailable, UsageRow
+from .base import REST_S, StoredResponse, StoreUnavailable, UsageRow
 from .responses import COLUMNS, usage_values, values_of
 
 MAX_QUEUED: Final = 10_000
@@ -76,7 +77,10 @@ class Batches:
     async def _drain(self) -> None:
         try:
             while self._queue:
-                await self._flush(self._take())
+                group = self._take()
+                await self._flush(group)
+                if len(group) > 1 or self._queue:
+                    await asyncio.sleep(REST_S)
         finally:
             self._task = None
             for _, _, future in self._queue:
