@@ -173,11 +173,9 @@ class ResponseTable:
 
 
 def _purge_of(table: str, key: str) -> str:
-    columns = key.split(", ")
-    on = " AND ".join(f"{table}.{column} = old.{column}" for column in columns)
     return (
-        f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM (SELECT {key} FROM {table} "  # noqa: S608 - own names
-        f"WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) old WHERE {on})"
+        f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} "  # noqa: S608 - own names
+        "WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)"
     )
 
 
