@@ -12,7 +12,6 @@ reference "Tools and limits".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -211,13 +210,11 @@ async def _summarise(
     )
     turn = Turn(asking, (Message("user", (InputText(transcript(entries)),)),))
     assembler = Assembler(new_response(asking, "resp_" + "0" * 26, 0), lambda _: None)
-    async with AsyncExitStack() as stack:
-        answering = await open_upstream(turn, targets, ports, stack, lambda target, sent: None)
+    async with await open_upstream(turn, targets, ports, lambda target, sent: None) as answering:
         target = answering.target
-        decoder = answering.dialect.decoder(target, answering.request)
         assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
         async for chunk in answering.reply.chunks():
-            assembler.apply_all(decoder.feed(chunk))
+            assembler.apply_all(answering.decoder.feed(chunk))
             if assembler.failure is not None or assembler.finished is not None:
                 break
         assembler.end_turn()

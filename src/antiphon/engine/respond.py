@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -207,16 +206,15 @@ class _Loop:
         return () if record is None else (record,)
 
     async def _call(self, turn: Turn, targets: tuple[Target, ...]) -> Target:
-        async with AsyncExitStack() as stack:
-            answering = await self._open(turn, targets, stack)
+        async with await self._open(turn, targets) as answering:
             target = answering.target
-            for item_id, reason in () if self._has_called else answering.request.removed:
+            for item_id, reason in () if self._has_called else answering.removed:
                 self._assembler.note_removed(item_id, reason)
             self._has_called = True
             self._begin()
             self._assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
             try:
-                await self._read(answering.reply, answering.dialect.decoder(target, answering.request))
+                await self._read(answering.reply, answering.decoder)
             finally:
                 self._assembler.end_turn()
         if self._assembler.failure is not None:
@@ -231,17 +229,17 @@ class _Loop:
         if len(self._assembler.turns) == 1 and counted and self._ports.learned.is_due(target.name):
             self._ports.learned.observe(target.name, estimate_tokens(turn.request, turn.context), counted)
 
-    async def _open(self, turn: Turn, targets: tuple[Target, ...], stack: AsyncExitStack) -> Answering:
+    async def _open(self, turn: Turn, targets: tuple[Target, ...]) -> Answering:
         """Open the upstream; a context that is too long is cut from its beginning where the request allows it."""
         trimmer = Trimmer(turn, partial(self._ports.learned.corrected, targets[0].name))
         turn = trimmer.fit(targets)
         try:
-            return await open_upstream(turn, targets, self._ports, stack, self._note_attempt)
+            return await open_upstream(turn, targets, self._ports, self._note_attempt)
         except UpstreamFault as fault:
             shorter = trimmer.shorten(fault)
             if shorter is None:
                 raise
-            return await open_upstream(shorter, targets, self._ports, stack, self._note_attempt)
+            return await open_upstream(shorter, targets, self._ports, self._note_attempt)
 
     def _note_attempt(self, target: Target, request: HttpRequest) -> None:
         if self.is_strict:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
@@ -22,24 +23,53 @@ MAX_WAIT_S: Final = 8.0
 _MAX_ERROR_BYTES: Final = 256 * 1024
 
 
-class Answering:
-    """A target that answered 2xx, and what is needed to read it."""
+class _Call:
+    """An upstream call whose block may hand it on: then it stays open, and closes with the block of its Answering."""
 
-    def __init__(self, target: Target, dialect: Dialect, request: HttpRequest, reply: Reply) -> None:
+    def __init__(self, opening: AbstractAsyncContextManager[Reply]) -> None:
+        self.opening = opening
+        self.is_handed_on = False
+
+    async def __aenter__(self) -> _Call:
+        self.reply = await self.opening.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.is_handed_on:
+            await self.opening.__aexit__(kind, error, trace)
+
+
+class Answering:
+    """A target that answered 2xx, and what is needed to read it: not the request, whose body may be large.
+
+    Its block owns the connection. `removed` as in HttpRequest.
+    """
+
+    def __init__(self, target: Target, dialect: Dialect, request: HttpRequest, call: _Call) -> None:
         self.target = target
-        self.dialect = dialect
-        self.request = request
-        self.reply = reply
+        self.decoder = dialect.decoder(target, request)
+        self.removed = request.removed
+        self.reply = call.reply
+        self._opening = call.opening
+
+    async def __aenter__(self) -> Answering:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opening.__aexit__(kind, error, trace)
 
 
 async def open_upstream(
     turn: Turn,
     targets: Sequence[Target],
     ports: Ports,
-    stack: AsyncExitStack,
     on_attempt: Callable[[Target, HttpRequest], None],
 ) -> Answering:
-    """The first target that answers; its connection belongs to `stack`.
+    """The first target that answers; the caller enters it at once.
 
     `on_attempt` hears of every call before it is sent, and may refuse it with InvalidRequest. Raises InvalidRequest
     when the turn cannot be encoded for any target, UpstreamFault when none answered.
@@ -54,13 +84,13 @@ async def open_upstream(
             last = refusal  # what one provider cannot be asked, the next one perhaps can
             continue
         try:
-            reply = await _attempts(dialect, request, ports, stack)
+            call = await _attempts(dialect, request, ports)
         except UpstreamFault as fault:
             last = fault
             if not fault.fault.fall_over:
                 raise
         else:
-            return Answering(target, dialect, request, reply)
+            return Answering(target, dialect, request, call)
     assert last is not None, "a model resolves to at least one target"
     raise last
 
@@ -100,11 +130,11 @@ async def check_encodable(turn: Turn, targets: Sequence[Target], ports: Ports, *
         raise last
 
 
-async def _attempts(dialect: Dialect, request: HttpRequest, ports: Ports, stack: AsyncExitStack) -> Reply:
+async def _attempts(dialect: Dialect, request: HttpRequest, ports: Ports) -> _Call:
     attempt = 1
     while True:
         try:
-            return await _attempt(dialect, request, ports, stack)
+            return await _attempt(dialect, request, ports)
         except UpstreamFault as fault:
             wait_s = 0.0 if _is_stale(fault, request, attempt) else _wait_s(fault, attempt)
             if wait_s is None:
@@ -113,14 +143,14 @@ async def _attempts(dialect: Dialect, request: HttpRequest, ports: Ports, stack:
         attempt += 1
 
 
-async def _attempt(dialect: Dialect, request: HttpRequest, ports: Ports, stack: AsyncExitStack) -> Reply:
-    async with AsyncExitStack() as attempt:
-        reply = await attempt.enter_async_context(ports.send(request))
+async def _attempt(dialect: Dialect, request: HttpRequest, ports: Ports) -> _Call:
+    async with _Call(ports.send(request)) as call:
+        reply = call.reply
         if not 200 <= reply.status < 300:
             body = await reply.read(_MAX_ERROR_BYTES)
             raise dialect.fault(reply.status, reply.headers, body)
-        stack.push_async_exit(attempt.pop_all())
-        return reply
+        call.is_handed_on = True
+        return call
 
 
 def _is_stale(fault: UpstreamFault, request: HttpRequest, attempt: int) -> bool:

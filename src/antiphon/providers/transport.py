@@ -118,7 +118,7 @@ class _Call:
     ) -> None:
         self._proxy = proxy
         self._session = session
-        self._request = request
+        self._request: HttpRequest | None = request
         self._deadlines = deadlines
         self._credentials = credentials
         self._response: aiohttp.ClientResponse | None = None
@@ -126,6 +126,8 @@ class _Call:
 
     async def __aenter__(self) -> HttpReply:
         request, deadlines = self._request, self._deadlines
+        self._request = None  # its body may be large, and it is sent once
+        assert request is not None, "a call is made once"
         loop_time = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(deadlines.first_byte_s):

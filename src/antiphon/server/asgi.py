@@ -71,6 +71,10 @@ class Exchange:
             self._body = await self._read_body(limit_bytes)
         return self._body
 
+    def forget_body(self) -> None:
+        """It was read for the last time."""
+        self._body = None
+
     async def _read_body(self, limit_bytes: int) -> bytes:
         self._check_encoding()
         announced = self.headers.get("content-length", "")

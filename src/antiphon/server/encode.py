@@ -50,14 +50,13 @@ async def send_log(
     sent = after
     has_news = True
     while not exchange.is_gone:
-        end = len(log)
-        frames = log.frames(sent, end, is_padded=is_padded) if end > sent else b""
-        sent = max(end, sent)
+        first, sent = sent, max(len(log), sent)
+        # No name is kept for the bytes: a stream that waits holds none of what was sent.
         if log.is_closed:
-            await exchange.write(frames + DONE, is_last=True)
+            await exchange.write(log.frames(first, sent, is_padded=is_padded) + DONE, is_last=True)
             return
-        if frames or not has_news:
-            await exchange.write(frames or HEARTBEAT)
+        if sent > first or not has_news:
+            await exchange.write(log.frames(first, sent, is_padded=is_padded) or HEARTBEAT)
         has_news = await log.wait(sent, heartbeat_s)
 
 

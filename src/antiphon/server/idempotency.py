@@ -58,6 +58,10 @@ class Ticket:
         self._project = project
         self._body = body
 
+    def forget_body(self) -> None:
+        """There is no kept answer to send again: the body may be large, and the answer may take long."""
+        self._body = b""
+
     @property
     def is_stream(self) -> bool:
         return msgspec.json.decode(self._body, type=_Asked).stream is True

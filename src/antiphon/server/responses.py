@@ -120,9 +120,12 @@ class ResponsesEndpoint:
                 await self._replay(call, ticket)
                 return
             request, body = await self._reader.read(body, call.project)
+            exchange.forget_body()
+            ticket.forget_body()
             if request.background:
                 await self._create_in_background(call, request, body, ticket)
             else:
+                del body  # it may be large, and the answer may take long
                 await self._create_and_wait(call, request, ticket)
 
     async def _create_and_wait(self, call: Call, request: CreateResponse, ticket: Ticket) -> None:
