@@ -28,9 +28,9 @@ Measured {date} on {machine}, Python {python}.
 """
 
 
-def write_report(docs: Path, results: Json) -> None:
+def write_report(docs: Path, results: Json, plans: dict[str, list[str]]) -> None:
     """Both files."""
-    (docs / "performance.md").write_text(_page(results), "utf-8")
+    (docs / "performance.md").write_text(_page(results) + _plans(plans), "utf-8")
     (docs / "performance.svg").write_text(_plot(results), "utf-8")
 
 
@@ -47,6 +47,13 @@ def _page(results: Json) -> str:
         cells = [_cell(one, value, floor) for one, value in found["values"].items()]
         rows.append(f"| {name} | {found['unit']} | {' · '.join(cells)} |")
     return head + "| | unit | |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
+
+
+def _plans(plans: dict[str, list[str]]) -> str:
+    if not plans:
+        return ""
+    rows = [f"- `{statement}`\n" + "".join(f"  - {step}\n" for step in steps) for statement, steps in plans.items()]
+    return "\n## Plans of the look-ups, on the larger store\n\n" + "".join(rows)
 
 
 def _cell(name: str, value: float, floor: float | None) -> str:

@@ -20,6 +20,10 @@ KEY = "sk-antiphon-bench-0123456789abcdef"
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 START_S = 30.0
+_IS_PINNED = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
+# What is measured has one core for itself, everything else the others: no one wanders, and "one core" is one core.
+MEASURED = ["taskset", "-c", "0"] if _IS_PINNED else []
+BESIDE = ["taskset", "-c", f"1-{(os.cpu_count() or 2) - 1}"] if _IS_PINNED else []
 NGINX = """\
 worker_processes 1;
 daemon off;
@@ -143,7 +147,9 @@ def build(folder: Path) -> None:
 
 def start_mock(folder: Path) -> Target:
     port = free_port()
-    return _answering(Target("direct", port, subprocess.Popen([str(folder / "mock"), str(port)])), "/v1/models")
+    return _answering(
+        Target("direct", port, subprocess.Popen([*BESIDE, str(folder / "mock"), str(port)])), "/v1/models"
+    )
 
 
 def start_nginx(folder: Path, mock: int) -> Target | None:
@@ -153,20 +159,31 @@ def start_nginx(folder: Path, mock: int) -> Target | None:
     port, where = free_port(), folder / "nginx"
     where.mkdir(exist_ok=True)
     (where / "nginx.conf").write_text(NGINX.format(folder=where, mock=mock, port=port))
-    command = [program, "-p", str(where), "-c", str(where / "nginx.conf"), "-e", str(where / "error.log")]
+    command = [*MEASURED, program, "-p", str(where), "-c", str(where / "nginx.conf"), "-e", str(where / "error.log")]
     return _answering(Target("nginx", port, subprocess.Popen(command)), "/v1/models")
 
 
-def start_antiphon(name: str, folder: Path, mock: int, store: str = "") -> Target:
-    """One worker with everything on: keys, ledger, store. A store of its own, in `folder`."""
+def install_mb(root: Path) -> float:
+    """What pip fetches for Antiphon and what it needs."""
+    with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
+        pip = [sys.executable, "-m", "pip"]
+        needed = ["--require-hashes", "--requirement", str(root / "requirements" / "base.txt")]
+        subprocess.run([*pip, "download", "--quiet", "--only-binary=:all:", "--dest", folder, *needed], check=True)
+        subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(root)], check=True)
+        return sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+
+
+def start_antiphon(name: str, folder: Path, mock: int, store: str = "", *, is_fresh: bool = True) -> Target:
+    """One worker with everything on: keys, ledger, store. A store of its own, in `folder`; an old one if not fresh."""
     port, where = free_port(), folder / name
-    shutil.rmtree(where, ignore_errors=True)
-    where.mkdir(parents=True)
+    if is_fresh:
+        shutil.rmtree(where, ignore_errors=True)
+        where.mkdir(parents=True)
     (where / "antiphon.toml").write_text(CONFIG.format(mock=mock))
     env = {**os.environ, "ANTIPHON_BOOTSTRAP_KEY": KEY, "ANTIPHON_LOG_LEVEL": "warning"}
     if store:
         env["ANTIPHON_STORE"] = store
-    command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--data", str(where / "data")]
+    command = [*MEASURED, sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--data", str(where / "data")]
     log = (where / "log").open("wb")
     process = subprocess.Popen([*command, "--config", str(where / "antiphon.toml")], env=env, stdout=log, stderr=log)
     return _answering(Target(name, port, process), "/health")
@@ -197,7 +214,9 @@ class PostgreSQL:
             [*as_user, programs / "initdb", "-D", self._data, "-A", "trust", "-U", "postgres"], check=True, **quiet
         )
         options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self._port), "-c", "unix_socket_directories="]
-        self._process = subprocess.Popen([*as_user, programs / "postgres", "-D", self._data, *options], **quiet)
+        self._process = subprocess.Popen(
+            [*BESIDE, *as_user, programs / "postgres", "-D", self._data, *options], **quiet
+        )
         ends_at = time.monotonic() + START_S
         while time.monotonic() < ends_at:
             with socket.socket() as probe:

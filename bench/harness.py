@@ -1,0 +1,133 @@
+"""What the parts of the benchmark share: requests, the load generator, and what was found."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import statistics
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from targets import BESIDE, KEY, Target
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".bench"
+TEXT = "The quick brown fox jumps over the lazy dog. "
+
+
+def body_1kb(model: str, **more: Any) -> Json:
+    return {"model": model, "instructions": TEXT * 4, "input": TEXT * 15} | more
+
+
+def body_60kb(model: str, **more: Any) -> Json:
+    """What an agent sends: 30 tools and 40 items."""
+    properties = {f"field{number}": {"type": "string", "description": TEXT} for number in range(6)}
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    tools = [
+        {"type": "function", "name": f"tool_{n}", "description": TEXT * 4, "parameters": schema, "strict": False}
+        for n in range(30)
+    ]
+    items: list[Json] = []
+    for number in range(13):
+        items.append({"role": "user", "content": [{"type": "input_text", "text": TEXT * 12}]})
+        call = {"type": "function_call", "call_id": f"call_{number}", "name": "tool_1", "arguments": '{"field1":"x"}'}
+        items += [call, {"type": "function_call_output", "call_id": f"call_{number}", "output": TEXT * 12}]
+    return {"model": model, "input": [*items, {"role": "user", "content": "Go on."}], "tools": tools} | more
+
+
+def body_2mb(model: str, **more: Any) -> Json:
+    image = "data:image/png;base64," + base64.b64encode(bytes(1_500_000)).decode()
+    parts = [{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": image}]
+    return {"model": model, "input": [{"role": "user", "content": parts}]} | more
+
+
+@dataclass
+class Sample:
+    """One run of the load generator against one target."""
+
+    requests: int
+    errors: int
+    events: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    first_p50_us: float
+    first_p99_us: float
+    cpu_s: float = 0.0
+
+    @property
+    def cpu_us(self) -> float:
+        return self.cpu_s / max(self.requests, 1) * 1e6
+
+    @property
+    def cpu_us_event(self) -> float:
+        return self.cpu_s / max(self.events, 1) * 1e6
+
+
+@dataclass
+class Bench:
+    """Everything that runs, and what was found."""
+
+    seconds: float
+    rounds: int
+    targets: dict[str, Target] = field(default_factory=dict)
+    results: Json = field(default_factory=dict)
+    plans: dict[str, list[str]] = field(default_factory=dict)
+
+    def load(self, target: Target, request: Path, connections: int, rate: float = 0, seconds: float = 0) -> Sample:
+        command = [*BESIDE, str(FOLDER / "load"), "127.0.0.1", str(target.port), str(request), str(connections)]
+        command += [str(seconds or self.seconds), *([str(rate)] if rate else [])]
+        before = target.cpu_s()
+        done = subprocess.run(command, capture_output=True, check=True, timeout=240)
+        sample = Sample(**msgspec.json.decode(done.stdout), cpu_s=target.cpu_s() - before)
+        if sample.errors > sample.requests // 100:
+            raise RuntimeError(f"{target.name}: {sample.errors} of {sample.requests} requests failed")
+        return sample
+
+    def compare(
+        self, name: str, requests: dict[str, Path], read: Callable[[Sample], float], unit: str, **load: Any
+    ) -> dict[str, float]:
+        """The median of each target over the rounds, printed as it comes."""
+        found: dict[str, list[float]] = {target: [] for target in requests}
+        for _ in range(self.rounds):
+            for target, request in requests.items():
+                found[target].append(read(self.load(self.targets[target.partition(":")[0]], request, **load)))
+        medians = {target: statistics.median(values) for target, values in found.items()}
+        self.note(name, unit, medians)
+        return medians
+
+    def note(self, name: str, unit: str, values: dict[str, float]) -> None:
+        """Keep one result, and print it."""
+        self.results[name] = {"unit": unit, "values": values}
+        floor = values.get("nginx")
+        shown = "  ".join(
+            f"{one} {value:.1f}" + (f" ({value / floor:.1f}x)" if floor else "") for one, value in values.items()
+        )
+        print(f"{name:<34}{unit:<12}{shown}", flush=True)
+
+
+def request_file(name: str, body: Json, path: str = "/v1/responses", method: str = "POST") -> Path:
+    """A whole request as a file."""
+    data = b"" if method == "GET" else msgspec.json.encode(body)
+    head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    file = FOLDER / f"{name}.http"
+    file.write_bytes(head.encode() + data)
+    return file
+
+
+def ask(target: Target, body: Json) -> Json:
+    """One request, outside of any measure."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
+    connection.request("POST", "/v1/responses", msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
+    answer = connection.getresponse()
+    found: Json = msgspec.json.decode(answer.read())
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{target.name}: {found}")
+    return found
