@@ -197,3 +197,14 @@ async def test_an_output_without_its_call_is_400(client: Client) -> None:
     answer = await client.post({"model": "chat/m1", "input": [orphan]})
     assert answer.status == 400
     assert answer.error["message"] == "No tool call found for function call output with call_id call_x."
+
+
+async def test_a_chain_that_was_just_continued_ends_where_a_link_is_deleted(client: Client) -> None:
+    first = await client.create({"model": "chat/m1", "input": "one"})
+    second = await client.create({"model": "chat/m1", "input": "two", "previous_response_id": first["id"]})
+    third = await client.create({"model": "chat/m1", "input": "three", "previous_response_id": second["id"]})
+    again = {"model": "chat/m1", "input": "four", "previous_response_id": third["id"]}
+    await client.create(again)
+    await client.delete(f"/responses/{second['id']}")
+    refused = await client.post(again)
+    assert (refused.status, refused.body["error"]["code"]) == (400, "previous_response_not_found")

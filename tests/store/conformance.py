@@ -107,6 +107,17 @@ class StoreConformance:
         assert await store.chain("proj_a", root.id) == [root]
         assert await store.load("proj_a", leaf.id) == leaf
 
+    async def test_links_that_the_caller_holds_are_looked_for_and_not_sent(self, store: Store) -> None:
+        root = await saved(store)
+        middle = await saved(store, root.id)
+        leaf = await saved(store, middle.id)
+        assert await store.chain("proj_a", leaf.id, held=1) == [root, middle]
+        assert await store.chain("proj_a", leaf.id, held=3) == [root]
+        assert await store.chain("proj_b", leaf.id, held=3) is None
+        assert await store.delete("proj_a", middle.id)
+        for held in range(4):
+            assert await store.chain("proj_a", leaf.id, held=held) is None
+
     async def test_what_has_expired_is_absent_before_it_is_purged(self, store: Store) -> None:
         old = await saved(store, expires_at=PAST)
         child = await saved(store, old.id)

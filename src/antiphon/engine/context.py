@@ -39,16 +39,17 @@ from .carrier import Sealer
 from .compaction import expand
 from .context_base import Context, Origin
 from .conversation_items import conversation_entries
-from .history import abandoned_calls, carried_record, entries_of, find_item, in_parts, is_kept
+from .history import Link, carried_record, find_item, in_parts
+from .links import Links
 
 
-async def build_context(request: CreateResponse, store: Store, sealer: Sealer, origin: Origin) -> Context:
+async def build_context(request: CreateResponse, store: Store, sealer: Sealer, origin: Origin, links: Links) -> Context:
     """Assemble what the model sees.
 
     Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair) and NotFound for an
     item_reference to nothing in this project.
     """
-    past = _Past(store, sealer, origin)
+    past = _Past(store, sealer, origin, links)
     if request.previous_response_id is not None:
         await past.read_chain(request.previous_response_id)
     elif origin.conversation is not None:
@@ -67,11 +68,12 @@ async def build_context(request: CreateResponse, store: Store, sealer: Sealer, o
 class _Past:
     """What the model has seen before this request."""
 
-    def __init__(self, store: Store, sealer: Sealer, origin: Origin) -> None:
+    def __init__(self, store: Store, sealer: Sealer, origin: Origin, links: Links) -> None:
         self.entries: list[Entry] = []
         self.resolver = _Resolver(store, sealer, origin.project)
         self._store = store
         self._origin = origin
+        self._known = links
         self._abandoned: set[str] = set()
 
     async def read_chain(self, response_id: str) -> None:
@@ -82,38 +84,42 @@ class _Past:
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
-        root = chain[0]
+        root = chain[0].stored
         if root.conversation is not None:
             await self._read_items(root.conversation, root.conversation_position)
-        for stored in chain:
-            if stored.status in ("queued", "in_progress"):
-                raise InvalidRequest(
-                    f"Previous response with id '{stored.id}' is not finished: its status is {stored.status}.",
-                    param="previous_response_id",
-                    code="previous_response_not_finished",
-                )
-            self.resolver.remember(stored)
+        for link in chain:
+            self.resolver.remember(link.stored)
             # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
-            kept = [entry for entry in entries_of(stored) if not self.is_abandoned(entry)]
-            self.entries += [await self._opened(entry) for entry in kept]
-            self._abandoned |= abandoned_calls(stored)
+            for entry in link.entries:
+                if not self.is_abandoned(entry):
+                    self.entries.append(await self._opened(entry) if isinstance(entry, Reasoning) else entry)
+            self._abandoned |= link.abandoned
 
     async def _opened(self, entry: Entry) -> Entry:
         return await self.resolver.entry(entry) if isinstance(entry, Reasoning) else entry
 
-    async def _links(self, response_id: str) -> list[StoredResponse] | None:
-        """The chain, its newest links from this connection's memory and the rest from the store."""
-        local: list[StoredResponse] = []
+    async def _links(self, response_id: str) -> list[Link] | None:
+        """The chain, oldest first: its newest links from this connection's memory, the rest as the store has it."""
+        local: list[Link] = []
         oldest: str | None = response_id
         while oldest is not None and oldest in self._origin.local:
-            local.insert(0, self._origin.local[oldest])
-            oldest = local[0].previous_response_id
+            local.append(Link(self._origin.local[oldest]))
+            oldest = local[-1].stored.previous_response_id
+        local.reverse()
         if oldest is None:
             return local
-        chain = await self._store.chain(self._origin.project, oldest)
-        if chain is None or not all(is_kept(stored) for stored in chain):
+        known = self._known.newest_of(oldest)
+        chain = await self._store.chain(self._origin.project, oldest, held=len(known))
+        if chain is None:
             return None
-        return [*chain, *local]
+        held = {link.stored.id for link in known}
+        read = [Link(stored) for stored in chain if stored.id not in held]
+        if not all(link.is_kept for link in (*read, *known)):
+            return None
+        for link in read:
+            _check_finished(link.stored)
+            self._known.keep(link)
+        return [*read, *known, *local]
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
         await self._read_items(conversation.id, None)
@@ -127,6 +133,15 @@ class _Past:
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""
         return bool(self._abandoned) and _is_of(entry, self._abandoned)
+
+
+def _check_finished(stored: StoredResponse) -> None:
+    if stored.status in ("queued", "in_progress"):
+        raise InvalidRequest(
+            f"Previous response with id '{stored.id}' is not finished: its status is {stored.status}.",
+            param="previous_response_id",
+            code="previous_response_not_finished",
+        )
 
 
 def _is_of(entry: Entry, call_ids: set[str]) -> bool:
@@ -212,6 +227,8 @@ def _check_pairs(entries: Sequence[Entry]) -> set[str]:
     calls: dict[str, bool] = {}
     answered: set[str] = set()
     for item in _items(entries):
+        if isinstance(item, Message):
+            continue
         if isinstance(item, FunctionCall | CustomToolCall):
             calls[item.call_id] = item.async_ is True
         elif isinstance(item, FunctionCallOutput | CustomToolCallOutput) and isinstance(item.call_id, str):

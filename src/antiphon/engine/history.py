@@ -62,11 +62,6 @@ def output_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
     return _decode_body(stored.body).output
 
 
-def is_kept(stored: StoredResponse) -> bool:
-    """False for a background response with store:false, which is there for a while only to be polled."""
-    return _decode_body(stored.body).store
-
-
 def input_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
     """The response's own new input items, each with an id, as JSON."""
     return _decode_raws(stored.input)
@@ -77,16 +72,39 @@ def turns_of(stored: StoredResponse) -> tuple[StoredTurn, ...]:
     return _decode_turns(stored.turns)
 
 
-def entries_of(stored: StoredResponse) -> list[Entry]:
-    """Input, then model turns, as the next turn of the chain sees them.
+class Link:
+    """A stored response as its chain sees it, read once and never changed.
+
+    `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
+    which a client may answer though no model asked for them. `is_kept`: False for a background response with
+    store:false, which is there for a while only to be polled.
+    """
+
+    def __init__(self, stored: StoredResponse) -> None:
+        body = _decode_body(stored.body)
+        turns = turns_of(stored)
+        output = [parse_item(raw) for raw in body.output]
+        self.stored = stored
+        self.is_kept = body.store
+        self.entries = (*[parse_item(raw) for raw in input_of(stored)], *_entries_of(output, turns))
+        self.abandoned = frozenset(
+            item.call_id
+            for turn in turns
+            if turn.is_abandoned
+            for item in output[turn.first : turn.end]
+            if isinstance(item, FunctionCall | CustomToolCall)
+        )
+
+
+def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Entry]:
+    """Model turns, and compaction items between them.
 
     Calls that were cut off (status incomplete) are left out, and with them the turn's record: no provider takes a call
     whose arguments end in mid-word.
     """
-    entries: list[Entry] = [parse_item(raw) for raw in input_of(stored)]
-    output = [parse_item(raw) for raw in output_of(stored)]
+    entries: list[Entry] = []
     position = 0
-    for turn in turns_of(stored):
+    for turn in turns:
         entries += [item for item in output[position : turn.first] if _is_compaction(item)]
         position = turn.end
         if turn.is_abandoned:
@@ -101,16 +119,6 @@ def entries_of(stored: StoredResponse) -> list[Entry]:
 def _is_compaction(item: Item) -> bool:
     """An item of our own making between model turns."""
     return isinstance(item, Opaque) and item.type == "compaction"
-
-
-def abandoned_calls(stored: StoredResponse) -> set[str]:
-    """Call ids of abandoned turns: a client may answer them, no model asked for them."""
-    turns = [turn for turn in turns_of(stored) if turn.is_abandoned]
-    if not turns:
-        return set()
-    output = [parse_item(raw) for raw in output_of(stored)]
-    items = [item for turn in turns for item in output[turn.first : turn.end]]
-    return {item.call_id for item in items if isinstance(item, FunctionCall | CustomToolCall)}
 
 
 def is_cut_call(item: Item) -> bool:

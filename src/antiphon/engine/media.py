@@ -32,6 +32,7 @@ from antiphon.providers.capabilities import Media
 from .ports import Fetch
 
 _MOST_URLS: Final = 100
+_MEDIA: Final = (InputImage, InputFile, InputVideo)
 
 
 async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
@@ -87,7 +88,8 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
 def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
     paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
-    for item in sorted(_items(turn.context), key=lambda item: id(item) in paths):
+    showing = [item for item in _items(turn.context) if any(isinstance(part, _MEDIA) for part in _parts(item))]
+    for item in sorted(showing, key=lambda item: id(item) in paths):
         name = "content" if isinstance(item, Message) else "output"
         for index, part in enumerate(_parts(item)):
             url = url_of(part, reads)

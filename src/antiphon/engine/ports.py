@@ -16,6 +16,7 @@ from antiphon.store.store import Store
 
 from .carrier import Sealer
 from .estimate import LearnedEstimates
+from .links import Links
 
 
 class Reply(Protocol):
@@ -62,3 +63,4 @@ class Ports:
     is_strict: Callable[[str], Awaitable[bool]] | None = None
     cost: Callable[[str, Usage], int | None] = lambda target, usage: None
     learned: LearnedEstimates = field(default_factory=LearnedEstimates)
+    links: Links = field(default_factory=Links)

@@ -83,6 +83,8 @@ def content(parts: str | Sequence[ContentPart], path: str, quirks: ChatQuirks) -
     """A message's content: one text as a plain string, the form every server takes, anything else as a list."""
     if isinstance(parts, str):
         return parts
+    if len(parts) == 1 and isinstance(parts[0], InputText) and parts[0].prompt_cache_breakpoint is UNSET:
+        return parts[0].text
     written = [wire_part(part, f"{path}[{index}]", quirks) for index, part in enumerate(parts)]
     told = [part for part in written if not isinstance(part, TextPart) or part.text] or written[:1]
     if not told:

@@ -70,6 +70,7 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 WireMessage = SaidMessage | ToolMessage | msgspec.Raw
 _Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
 _Call = FunctionCall | CustomToolCall | ToolSearchCall
+_CALLS: Final = (FunctionCall, CustomToolCall, ToolSearchCall)
 
 
 class Conversation:
@@ -101,16 +102,16 @@ class Conversation:
         return self._messages
 
     def _entry(self, entry: Entry) -> None:
-        match entry:
-            case ModelTurn():
-                self._model_turn(entry)
-            case ReplayedReasoning():
-                self._replayed(entry)
-            case FunctionCallOutput() | CustomToolCallOutput() | ToolSearchOutput():
-                self._output(entry)
+        match entry:  # the most frequent first: a long history is mostly these
             case Message() if entry.role != "assistant":
                 self._flush()
                 self._message(entry)
+            case ModelTurn():
+                self._model_turn(entry)
+            case FunctionCallOutput() | CustomToolCallOutput() | ToolSearchOutput():
+                self._output(entry)
+            case ReplayedReasoning():
+                self._replayed(entry)
             case Opaque():
                 self._opaque(entry)
             case _:
@@ -122,8 +123,7 @@ class Conversation:
             self._settle()
             self._call_ids |= turn.record.call_ids
             self._messages.append(turn.record.blocks)
-            calls = [item for item in turn.items if isinstance(item, FunctionCall | CustomToolCall | ToolSearchCall)]
-            self._waiting = {self._call_id(item) for item in calls if item.call_id}
+            self._waiting = {self._call_id(item) for item in turn.items if isinstance(item, _CALLS) and item.call_id}
             return
         for item in turn.items:
             if isinstance(item, Opaque):
@@ -256,17 +256,20 @@ class Conversation:
 
     def _flush(self) -> None:
         """End the assistant message under construction."""
-        group, self._group = self._group, AssistantTurn()
+        group = self._group
         self._continues = False
         if group.is_empty:
             return
+        self._group = AssistantTurn()
         self._settle()
         self._messages.append(assistant_message(group, self._quirks))
         self._waiting = {call.id for call in group.calls}
 
     def _settle(self) -> None:
         """All outputs have come, or never will: their media, then what was held back."""
-        self._waiting = set()
+        self._waiting.clear()
+        if not (self._media or self._held):
+            return
         media, self._media = self._media, []
         held, self._held = self._held, []
         if media:

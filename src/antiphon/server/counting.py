@@ -131,7 +131,8 @@ class CountingEndpoint:
             row = await self._ports.store.load_conversation(call.project, request.conversation)
             if row is None:
                 raise NotFound(f"Conversation with id '{request.conversation}' not found.")
-        return await build_context(request, self._ports.store, self._ports.sealer, Origin(call.project, row))
+        ports = self._ports
+        return await build_context(request, ports.store, ports.sealer, Origin(call.project, row), ports.links)
 
     async def compact(self, call: Call) -> None:
         """POST /v1/responses/compact."""

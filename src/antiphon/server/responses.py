@@ -225,6 +225,7 @@ class ResponsesEndpoint:
             await self._worker.cancel(call.project, response_id)
         if not await self._store.delete(call.project, response_id):
             raise not_found(response_id)
+        self._table.ports.links.forget(response_id)
         await call.exchange.answer(200, _encode(Deleted(response_id, "response", deleted=True)))
 
     async def cancel(self, call: Call) -> None:

@@ -38,7 +38,8 @@ _CHAIN: Final = f"""
         FROM link JOIN responses r ON r.id = link.previous
         WHERE r.project = $2 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < {_LONGEST_CHAIN}
     )
-    SELECT {_QUALIFIED} FROM link JOIN responses r ON r.id = link.id ORDER BY link.depth DESC"""  # noqa: S608
+    SELECT {_QUALIFIED} FROM link JOIN responses r ON r.id = link.id
+    WHERE link.depth >= $3 OR link.previous IS NULL ORDER BY link.depth DESC"""  # noqa: S608
 
 _DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
 
@@ -133,14 +134,15 @@ class ResponseTable:
 
         return await self.engine.read(script)
 
-    async def chain(self, project: str, response_id: str) -> list[StoredResponse] | None:
+    async def chain(self, project: str, response_id: str, held: int = 0) -> list[StoredResponse] | None:
         """The response and all it follows, oldest first, in one query.
 
-        None if the response or any link of it is absent, deleted, expired or another project's.
+        The newest `held` links are looked for, but come only if one of them is the oldest of all. None if the response
+        or any link of it is absent, deleted, expired or another project's.
         """
 
         def script() -> Script[list[StoredResponse]]:
-            rows = yield Sql(_CHAIN, (response_id, project))
+            rows = yield Sql(_CHAIN, (response_id, project, held))
             return [StoredResponse(*row) for row in rows]
 
         chain = await self.engine.read(script)
