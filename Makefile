@@ -12,7 +12,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-engines bench check fmt lock wheel clean docs
+.PHONY: help serve test test-engines bench bench-peers check fmt lock wheel clean docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -29,6 +29,11 @@ test-engines: $(VENV)/.dev ## Build llama.cpp with a tiny model, once, and run t
 
 bench: $(VENV)/.dev ## Measure CPU, latency and memory beside nginx; ARGS=--quick for a look, --write for the docs
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-peers: $(VENV)/.dev ## The same beside LiteLLM, Portkey, SMG and agentic-server, installed on their own
+	@mkdir -p .bench
+	@$(BIN)/python bench/peers.py
+	@$(BIN)/python bench/run.py --peers --only peers $(ARGS)
 
 check: $(VENV)/.dev ## Lint, format, types, imports, sizes, docs
 	@echo "ruff";         $(BIN)/ruff check --quiet .

@@ -111,11 +111,14 @@ class Bench:
         print(f"{name:<34}{unit:<12}{shown}", flush=True)
 
 
-def request_file(name: str, body: Json, path: str = "/v1/responses", method: str = "POST") -> Path:
+def request_file(
+    name: str, body: Json, path: str = "/v1/responses", method: str = "POST", headers: dict[str, str] | None = None
+) -> Path:
     """A whole request as a file."""
     data = b"" if method == "GET" else msgspec.json.encode(body)
     head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    head = head[:-2] + "".join(f"{field}: {value}\r\n" for field, value in (headers or {}).items()) + "\r\n"
     file = FOLDER / f"{name}.http"
     file.write_bytes(head.encode() + data)
     return file

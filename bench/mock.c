@@ -29,6 +29,7 @@ struct conn {
     size_t sent;
     enum wire wire;
     int is_paced, left, total;
+    unsigned long serial; /* a provider's ids are never the same twice */
     double due, every;
 };
 
@@ -66,8 +67,8 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static const char *ITEM = "{\"type\":\"message\",\"id\":\"msg_up\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[%s]}";
-static const char *RESPONSE = "{\"id\":\"resp_up\",\"object\":\"response\",\"created_at\":1,\"status\":\"%s\",\"model\":\"m\","
+static const char *ITEM = "{\"type\":\"message\",\"id\":\"msg_%08lx\",\"status\":\"%s\",\"role\":\"assistant\",\"content\":[%s]}";
+static const char *RESPONSE = "{\"id\":\"resp_%08lx\",\"object\":\"response\",\"created_at\":1,\"status\":\"%s\",\"model\":\"m\","
     "\"output\":[%s],\"usage\":%s,\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[]}";
 static const char *USAGE = "{\"input_tokens\":20,\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":10,"
     "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":30}";
@@ -80,17 +81,19 @@ static void head_events(struct conn *c) {
                        "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n");
         break;
     case NATIVE:
-        snprintf(response, sizeof response, RESPONSE, "in_progress", "", "null");
+        snprintf(response, sizeof response, RESPONSE, c->serial, "in_progress", "", "null");
         snprintf(event, sizeof event, "data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":%s}\n\n", response);
         chunk(&c->out, event);
-        snprintf(item, sizeof item, ITEM, "in_progress", "");
+        snprintf(item, sizeof item, ITEM, c->serial, "in_progress", "");
         snprintf(event, sizeof event, "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":%s}\n\n", item);
         chunk(&c->out, event);
-        chunk(&c->out, "data: {\"type\":\"response.content_part.added\",\"item_id\":\"msg_up\",\"output_index\":0,\"content_index\":0,"
-                       "\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]}}\n\n");
+        snprintf(event, sizeof event,
+                 "data: {\"type\":\"response.content_part.added\",\"item_id\":\"msg_%08lx\",\"output_index\":0,\"content_index\":0,"
+                 "\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]}}\n\n", c->serial);
+        chunk(&c->out, event);
         break;
     case MESSAGES:
-        chunk(&c->out, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_up\",\"type\":\"message\",\"role\":"
+        chunk(&c->out, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"
                        "\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"usage\":{\"input_tokens\":20,\"output_tokens\":1}}}\n\n");
         chunk(&c->out, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\","
                        "\"text\":\"\"}}\n\n");
@@ -98,13 +101,16 @@ static void head_events(struct conn *c) {
 }
 
 static void delta_event(struct conn *c) {
+    char event[256];
     static const char *words[] = {
         "data: {\"id\":\"up\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":"
         "{\"content\":\"token \"},\"finish_reason\":null}]}\n\n",
-        "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_up\",\"output_index\":0,\"content_index\":0,\"delta\":\"token \"}\n\n",
+        "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_%08lx\",\"output_index\":0,\"content_index\":0,"
+        "\"delta\":\"token \"}\n\n",
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"token \"}}\n\n",
     };
-    chunk(&c->out, words[c->wire]);
+    snprintf(event, sizeof event, words[c->wire], c->serial);
+    chunk(&c->out, event);
 }
 
 static void tail_events(struct conn *c) {
@@ -122,12 +128,12 @@ static void tail_events(struct conn *c) {
         for (int i = 0; i < c->total; i++) memcpy(words + i * 6, "token ", 6);
         words[text] = 0;
         snprintf(event, 2 * room, "{\"type\":\"output_text\",\"text\":\"%s\",\"annotations\":[]}", words);
-        snprintf(item, room, ITEM, "completed", event);
+        snprintf(item, room, ITEM, c->serial, "completed", event);
         snprintf(event, 2 * room, "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":%s}\n\n", item);
         chunk(&c->out, event);
         char *response = malloc(2 * room);
         if (!response) exit(1);
-        snprintf(response, 2 * room, RESPONSE, "completed", item, USAGE);
+        snprintf(response, 2 * room, RESPONSE, c->serial, "completed", item, USAGE);
         snprintf(event, 2 * room, "data: {\"type\":\"response.completed\",\"response\":%s}\n\n", response);
         chunk(&c->out, event);
         free(words), free(item), free(event), free(response);
@@ -148,8 +154,8 @@ static void json_answer(struct conn *c, int events) {
     for (int i = 0; i < events && n + 6 < sizeof text; i++, n += 6) memcpy(text + n, "token ", 6);
     text[n] = 0;
     snprintf(part, sizeof part, "{\"type\":\"output_text\",\"text\":\"%s\",\"annotations\":[]}", text);
-    snprintf(item, sizeof item, ITEM, "completed", part);
-    putf(&body, RESPONSE, "completed", item, USAGE);
+    snprintf(item, sizeof item, ITEM, c->serial, "completed", part);
+    putf(&body, RESPONSE, c->serial, "completed", item, USAGE);
     putf(&c->out, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n", body.used);
     put(&c->out, body.data, body.used);
     free(body.data);
@@ -183,6 +189,8 @@ static void drop(struct conn *c) {
 }
 
 static void answer(struct conn *c, const char *head, size_t head_size, const char *body, size_t size) {
+    static unsigned long serial;
+    c->serial = ++serial;
     int events = 10;
     double rate = 0;
     const char *model = memmem(body, size, "\"model\":", 8);

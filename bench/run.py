@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import peers
 from growth import bounds, growth, soak
 from report import write_report
 from targets import KEY, PostgreSQL, build, install_mb, start_antiphon, start_mock, start_nginx
@@ -128,6 +129,7 @@ def _options() -> argparse.Namespace:
     options.add_argument(
         "--stored", type=int, default=0, metavar="N", help="also compare a store of N with one of 1,000"
     )
+    options.add_argument("--peers", action="store_true", help="also compare the gateways that bench-peers installed")
     return options.parse_args()
 
 
@@ -156,6 +158,8 @@ def _measure(bench: Bench, given: argparse.Namespace) -> None:
         values = {"start": at_start["sqlite"], "after the load": bench.targets["sqlite"].rss_mb()}
         bench.note("Memory of one worker", "MB", values)
         bounds(bench)
+    if given.peers:
+        peers.compare(bench)
     if given.stored:
         growth(bench, (1000, given.stored))
     if given.soak:
