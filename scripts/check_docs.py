@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import typer.main
+import click
 from translation_page import PAGE as TRANSLATION
 from translation_page import page as translation_page
-from typer.core import TyperCommand, TyperGroup
 from vendors_page import PAGE, page
 
 from antiphon.cli.main import app
@@ -45,11 +44,11 @@ def _missing_settings() -> Iterator[str]:
             yield f"docs/configuration.md: no row like: {settings_row(setting.name)}"
 
 
-def _commands(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
-    if isinstance(command, TyperGroup):
+def _commands(command: object, path: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
         for name, child in command.commands.items():
             yield from _commands(child, f"{path} {name}")
-    elif isinstance(command, TyperCommand):
+    elif isinstance(command, click.Command):
         yield path, command
     else:
         raise TypeError(f"{path}: neither a command nor a group of commands: {command!r}")
@@ -57,7 +56,7 @@ def _commands(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
 
 def _missing_commands() -> Iterator[str]:
     text = (DOCS / "cli.md").read_text("utf-8")
-    for path, command in _commands(typer.main.get_command(app), "antiphon"):
+    for path, command in _commands(app, "antiphon"):
         if f"`{path}" not in text:
             yield f"docs/cli.md: {path} is missing"
         for option in (name for parameter in command.params for name in parameter.opts if name.startswith("--")):

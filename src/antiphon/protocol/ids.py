@@ -15,6 +15,8 @@ _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _STEM_LENGTH: Final = 26
 _ORDINAL_LENGTH: Final = 4
+_RANDOM_BYTES: Final = 10
+_DRAWN_AHEAD: Final = 256
 _INPUT_BASE: Final = 31 * 32**3  # ordinals of input items begin with "z"
 
 ITEM_PREFIXES: Final[dict[str, str]] = {
@@ -56,10 +58,25 @@ def _base32(number: int, length: int) -> str:
     return "".join(pairs)
 
 
+# Random numbers drawn ahead: to ask the system for a few bytes at a time costs more than all else an id needs.
+_drawn: Final[list[int]] = []
+os.register_at_fork(after_in_child=_drawn.clear)
+
+
+def _draw() -> int:
+    """80 random bits."""
+    if not _drawn:
+        found = os.urandom(_RANDOM_BYTES * _DRAWN_AHEAD)
+        _drawn.extend(
+            int.from_bytes(found[first : first + _RANDOM_BYTES]) for first in range(0, len(found), _RANDOM_BYTES)
+        )
+    return _drawn.pop()
+
+
 def new_stem() -> str:
     """26 characters, increasing with time to the millisecond."""
     milliseconds = time.time_ns() // 1_000_000
-    return _base32(milliseconds << 80 | int.from_bytes(os.urandom(10)), _STEM_LENGTH)
+    return _base32(milliseconds << 80 | _draw(), _STEM_LENGTH)
 
 
 def new_id(prefix: str) -> str:

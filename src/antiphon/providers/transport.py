@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -97,6 +98,8 @@ class _Proxies:
         self._known: dict[tuple[str, str], str | None] = {}
 
     def of(self, url: str) -> str | None:
+        if not self._by_scheme:
+            return None
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
         if key not in self._known:
@@ -177,11 +180,15 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 class _Reply(ABC):
     """An answer whose body is still to be read, under the deadlines: the same for HTTP and for the simulator."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], deadlines: Deadlines, ends_at: float) -> None:
+    def __init__(self, status: int, deadlines: Deadlines, ends_at: float) -> None:
         self.status = status
-        self.headers = headers
         self._idle_s = deadlines.idle_s
         self._ends_at = ends_at
+
+    @property
+    @abstractmethod
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case names."""
 
     @abstractmethod
     async def _next(self) -> bytes:
@@ -207,12 +214,16 @@ class HttpReply(_Reply):
     than the wait's own work)."""
 
     def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        super().__init__(response.status, headers, deadlines, ends_at)
+        super().__init__(response.status, deadlines, ends_at)
+        self._headers = response.headers
         self._content = response.content
         self._loop = asyncio.get_running_loop()
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self._headers.items()}
 
     async def _next(self) -> bytes:
         try:
@@ -249,8 +260,13 @@ class SimulatedReply(_Reply):
     """The simulator's answer."""
 
     def __init__(self, reply: LocalReply, deadlines: Deadlines, ends_at: float) -> None:
-        super().__init__(reply.status, reply.headers, deadlines, ends_at)
+        super().__init__(reply.status, deadlines, ends_at)
+        self._headers = reply.headers
         self._body = aiter(reply.chunks)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
 
     async def _next(self) -> bytes:
         deadline = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
@@ -286,8 +302,12 @@ class _LocalCall:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _as_written(url: str) -> URL:
-    """The URL byte for byte: a model's name may hold escapes, and a signature covers the path as it stands."""
+    """The URL byte for byte: a model's name may hold escapes, and a signature covers the path as it stands.
+
+    Kept, for it keeps its own parts once they were asked for.
+    """
     return URL(url, encoded=True)
 
 
