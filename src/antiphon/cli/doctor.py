@@ -30,7 +30,7 @@ from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import LOCAL_PROBE_S, VENDOR_LIST_S, Probe, ask
 from antiphon.routing.models import Router
 
-_PACKAGES: Final = ("aiohttp", "apsw", "cryptography", "httptools", "msgspec", "rich", "typer", "uvicorn", "uvloop")
+_PACKAGES: Final = ("aiohttp", "apsw", "click", "cryptography", "httptools", "msgspec", "rich", "uvicorn", "uvloop")
 _MARKS: Final = {"ok": ("ok", "green"), "note": ("--", "dim"), "failed": ("FAILED", "bold red")}
 _HINTS: Final = {
     "unauthorised": "the vendor refuses this key: check it, and that it was not revoked",

@@ -1,7 +1,7 @@
 """EventLog: what a run appends and readers follow. `sequence_number` is the index in the log.
 
-One writer, any number of readers in the same loop. An event is encoded at most once, when the first reader needs it,
-and its bytes are shared. The log closes once, with an error (nothing was emitted) or without (the last event is
+One writer, any number of readers in the same loop. An event is encoded when a reader needs it; where several will, its
+bytes are kept and shared. The log closes once, with an error (nothing was emitted) or without (the last event is
 terminal). A log that goes on where recorded events end begins with a sequence number of its own.
 """
 
@@ -43,14 +43,17 @@ class Reader(Protocol):
 
 
 class EventLog:
-    """The events of one run, in order; `first` is the sequence number of the first of them."""
+    """The events of one run, in order; `first` is the sequence number of the first of them.
 
-    def __init__(self, first: int = 0) -> None:
+    `is_shared`: several will read it, so what was encoded for one is kept for the others.
+    """
+
+    def __init__(self, first: int = 0, *, is_shared: bool = False) -> None:
         self.error: ApiError | None = None
         self.is_closed = False
         self._first = first
         self._events: list[Event] = []
-        self._encoded: dict[int, bytes] = {}
+        self._encoded: dict[int, bytes] | None = {} if is_shared else None
         self._waiters: list[asyncio.Future[bool]] = []
         self._closing: list[asyncio.Future[bool]] = []
 
@@ -106,6 +109,8 @@ class EventLog:
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
+        if self._encoded is None:
+            return encode_event(self._events[number - self._first])
         known = self._encoded.get(number)
         if known is None:
             known = self._encoded[number] = encode_event(self._events[number - self._first])

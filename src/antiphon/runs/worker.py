@@ -162,7 +162,7 @@ class Worker:
 
     def _run_of(self, job: Job, request: CreateResponse, batches: list[EventBatch]) -> Run:
         lines = [line for batch in batches for line in batch.lines.split(b"\n")]
-        log = EventLog(len(lines))
+        log = EventLog(len(lines), is_shared=True)
         progress = Progress()
         checkpoint = decode_checkpoint(job.checkpoint)
         progress.checkpoint = checkpoint

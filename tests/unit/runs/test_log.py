@@ -66,8 +66,8 @@ def test_closing_with_an_error_keeps_it_for_the_edge() -> None:
     assert log.last is None
 
 
-def test_an_event_is_encoded_once_and_its_bytes_shared() -> None:
-    log = EventLog()
+def test_where_several_read_an_event_is_encoded_once_and_its_bytes_shared() -> None:
+    log = EventLog(is_shared=True)
     log.append(ResponseCreated(msgspec.Raw(b"{}")))
     assert log.encoded(0) is log.encoded(0)
 
