@@ -27,6 +27,8 @@ from .base import HttpRequest
 from .credentials import Credentials
 from .simulator_upstream import LocalReply, SimulatorUpstream
 
+MAX_ANSWER_BYTES: Final = 128 << 20
+"""Of one model turn; a run's log holds two to three times as much. Half a million tokens, each an event of its own."""
 _DRAIN_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 60.0
 
@@ -196,7 +198,11 @@ class _Reply(ABC):
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, in the pieces it came in; raises UpstreamFault (transport, timeout)."""
+        left_bytes = MAX_ANSWER_BYTES
         while chunk := await self._next():
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                raise UpstreamFault("transport", f"The model provider sent more than {MAX_ANSWER_BYTES >> 20} MB.")
             yield chunk
 
     async def read(self, limit_bytes: int) -> bytes:
