@@ -46,6 +46,19 @@ def body_2mb(model: str, **more: Any) -> Json:
     return {"model": model, "input": [{"role": "user", "content": parts}]} | more
 
 
+def body_history(model: str, turns: int, **more: Any) -> Json:
+    """What a client sends that keeps its conversation itself."""
+    items: list[Json] = []
+    for number in range(turns):
+        items.append({"role": "user", "content": TEXT * 15})
+        answer = [{"type": "output_text", "text": "token " * 10, "annotations": []}]
+        items.append(
+            {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed", "content": answer}
+        )
+    question = {"role": "user", "content": TEXT * 15}
+    return {"model": model, "instructions": TEXT * 4, "input": [*items, question]} | more
+
+
 @dataclass
 class Sample:
     """One run of the load generator against one target."""

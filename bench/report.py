@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -15,11 +16,21 @@ _HEAD = """\
 
 Written by `make bench ARGS=--write`. One process of Antiphon with everything on (keys, translation, ledger, durable
 store) beside nginx as a plain reverse proxy before the same provider. The provider and the load generator are small C
-programs (`bench/`). Rounds go through all targets in turn; medians of three. **Read the ratios**: the machine is small
-and noisy.
+programs (`bench/`). What is measured has one core for itself, the rest runs on the others. Rounds go through all
+targets in turn; medians of three. **Read the ratios**: the machine is small and noisy.
 
 - *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
-- *stateless*: `store: false`; *full*: every response is committed to the store before it is answered.
+- *stateless*: `store: false`, the ledger line is committed before the answer; *full*: and the response.
+- *Peers* are asked the same Responses requests, and pass them on to a provider that speaks Responses: LiteLLM (one key,
+  no state), Portkey (no state), SMG (history in memory), agentic-server (every response in SQLite). Antiphon's rows
+  beside them are for the same provider. One that refused a kind of request is left out of its row.
+
+| to repeat it | |
+| --- | --- |
+| `make bench` | all but what follows, 12 minutes |
+| `make bench ARGS="--stored 1000000"` | and a store of a million responses beside one of a thousand: 5 GB |
+| `make bench ARGS="--soak 30"` | and half an hour at half load |
+| `make bench-peers` | the peers, installed from their registries into `.bench/peers` |
 
 Measured {date} on {machine}, Python {python}.
 
@@ -69,7 +80,7 @@ def _plot(results: Json) -> str:
         floor = found["values"].get("nginx")
         if floor and found["unit"] == "CPU us":
             bars += [(name, one, value / floor) for one, value in found["values"].items() if one != "nginx"]
-    height, most = 22, max((ratio for _, _, ratio in bars), default=1)
+    height, most = 22, max((math.log10(max(ratio, 1)) for _, _, ratio in bars), default=1)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height * len(bars) + 30}" '
         'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
@@ -78,7 +89,7 @@ def _plot(results: Json) -> str:
     for place, (name, one, ratio) in enumerate(bars):
         y, kind = 10 + place * height, one.partition(":")[2]
         colour = "#54a24b" if one.startswith("postgres") else colours.get(kind, "#888888")
-        width = max(ratio / most * 330, 1)
+        width = max(math.log10(max(ratio, 1)) / most * 330, 1)  # a decade is as wide as any other
         lines.append(
             f'<text x="340" y="{y + 13}" text-anchor="end">{name}, {one.replace(":", " ")}</text>'
             f'<rect x="350" y="{y}" width="{width:.1f}" height="16" fill="{colour}"/>'

@@ -1,7 +1,8 @@
 """`make bench`: what Antiphon costs beside a plain reverse proxy, in one run, as ratios.
 
 Rounds go through all targets in turn, and the median of the rounds counts, so that a noisy machine is noisy for all.
-Nothing but loopback is asked, for a bounded time. `--quick` is a look, `--write` writes docs/performance.md.
+Nothing but loopback is asked, for a bounded time. `--quick` is a look, `--write` writes docs/performance.md;
+`--stored`, `--soak` and `--peers` add what takes longer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from growth import bounds, growth, soak
 from report import write_report
 from targets import KEY, PostgreSQL, build, install_mb, start_antiphon, start_mock, start_nginx
 
-from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, request_file
+from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, request_file
 
 
 def requests_for(bench: Bench, name: str, make: Callable[..., Json], model: str, **more: Any) -> dict[str, Path]:
@@ -82,6 +83,9 @@ def chains(bench: Bench) -> None:
                 bench.load(target, request_file(f"chain-{turn}", body), 8).cpu_us for _ in range(bench.rounds)
             )
     bench.note("Turn after a stored chain of N", "CPU us", found)
+    whole = request_file("chain-whole", body_history("chat/n10", 200, store=False))
+    cost = statistics.median(bench.load(target, whole, 8).cpu_us for _ in range(bench.rounds))
+    bench.note("The context of turn 200 sent by the client", "CPU us", {"200": cost})
 
 
 def resume(bench: Bench) -> None:
@@ -124,6 +128,7 @@ def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="one short round of each")
     options.add_argument("--write", action="store_true", help="write docs/performance.md and its plot")
+    options.add_argument("--add", action="store_true", help="keep the last run's other results")
     options.add_argument("--only", default="", help="run the parts whose names hold this")
     options.add_argument("--soak", type=float, default=0, metavar="MIN", help="also load it at half speed for minutes")
     options.add_argument(
@@ -177,7 +182,11 @@ def main() -> None:
         _start(bench, cluster)
         _measure(bench, given)
         print(f"took {time.monotonic() - began:.0f} s, Python {platform.python_version()}")
-        (FOLDER / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(bench.results)))
+        kept = FOLDER / "results.json"
+        if given.add and kept.exists():
+            results, plans = msgspec.json.decode(kept.read_bytes())
+            bench.results, bench.plans = results | bench.results, plans | bench.plans
+        kept.write_bytes(msgspec.json.format(msgspec.json.encode([bench.results, bench.plans])))
         if given.write:
             write_report(ROOT / "docs", bench.results, bench.plans)
     finally:

@@ -89,10 +89,12 @@ class _Past:
             await self._read_items(root.conversation, root.conversation_position)
         for link in chain:
             self.resolver.remember(link.stored)
-            # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
-            for entry in link.entries:
-                if not self.is_abandoned(entry):
-                    self.entries.append(await self._opened(entry) if isinstance(entry, Reasoning) else entry)
+            if self._abandoned or link.has_reasoning:
+                # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
+                standing = [entry for entry in link.entries if not self.is_abandoned(entry)]
+                self.entries += [await self._opened(entry) for entry in standing]
+            else:
+                self.entries += link.entries
             self._abandoned |= link.abandoned
 
     async def _opened(self, entry: Entry) -> Entry:

@@ -19,6 +19,7 @@ from antiphon.protocol.items import (
     Message,
     Opaque,
     OutputText,
+    Reasoning,
 )
 from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.request import InputItem
@@ -76,8 +77,9 @@ class Link:
     """A stored response as its chain sees it, read once and never changed.
 
     `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
-    which a client may answer though no model asked for them. `is_kept`: False for a background response with
-    store:false, which is there for a while only to be polled.
+    which a client may answer though no model asked for them. `has_reasoning`: a client sent items of it, and they stand
+    among the entries. `is_kept`: False for a background response with store:false, which is there for a while only to
+    be polled.
     """
 
     def __init__(self, stored: StoredResponse) -> None:
@@ -87,6 +89,7 @@ class Link:
         self.stored = stored
         self.is_kept = body.store
         self.entries = (*[parse_item(raw) for raw in input_of(stored)], *_entries_of(output, turns))
+        self.has_reasoning = any(isinstance(entry, Reasoning) for entry in self.entries)
         self.abandoned = frozenset(
             item.call_id
             for turn in turns

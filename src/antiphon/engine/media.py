@@ -21,6 +21,7 @@ from antiphon.protocol.items import (
     FunctionCallOutput,
     InputFile,
     InputImage,
+    InputText,
     InputVideo,
     Item,
     Message,
@@ -32,7 +33,6 @@ from antiphon.providers.capabilities import Media
 from .ports import Fetch
 
 _MOST_URLS: Final = 100
-_MEDIA: Final = (InputImage, InputFile, InputVideo)
 
 
 async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
@@ -88,7 +88,7 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
 def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
     paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
-    showing = [item for item in _items(turn.context) if any(isinstance(part, _MEDIA) for part in _parts(item))]
+    showing = [item for item in _items(turn.context) if not _is_one_text(item)]
     for item in sorted(showing, key=lambda item: id(item) in paths):
         name = "content" if isinstance(item, Message) else "output"
         for index, part in enumerate(_parts(item)):
@@ -102,6 +102,11 @@ def _items(entries: Sequence[Entry]) -> Iterator[Item]:
     for entry in entries:
         if not isinstance(entry, ModelTurn | ReplayedReasoning):
             yield entry
+
+
+def _is_one_text(item: Item) -> bool:
+    """Most of a long history is."""
+    return isinstance(item, Message) and len(item.content) == 1 and isinstance(item.content[0], InputText)
 
 
 def _parts(item: Item) -> tuple[ContentPart, ...]:
