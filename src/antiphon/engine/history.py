@@ -169,6 +169,9 @@ def _listed(item: InputItem, response_id: str, ordinal: int) -> msgspec.Raw:
     if isinstance(given, str) and given:
         return item.raw
     item_type = _type_of(parsed)
+    if given is msgspec.UNSET:  # its JSON names a type and no id
+        new_id = _encode(input_item_id(response_id, item_type, ordinal))
+        return msgspec.Raw(b'{"id":' + new_id + b"," + bytes(item.raw).lstrip()[1:])
     fields = _decode_fields(item.raw)
     identified = {
         "type": msgspec.Raw(_encode(item_type)),

@@ -18,7 +18,7 @@ from .explain import check_id, explain, invalid, missing_parameter, not_json, un
 from .item_parsing import parse_item, read_input
 from .items import AdditionalTools, ToolSearchOutput
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
-from .tool_parsing import echo_tool, parse_tool_choice, parse_tools
+from .tool_parsing import parse_tool_choice, read_tools
 from .tools import Tool
 
 Raw = msgspec.Raw
@@ -99,7 +99,8 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
 
 def _request(wire: Wire, model: str) -> CreateResponse:
     rows = read_input(wire.input, schema.MAX_INPUT_CHARACTERS) if _is_said(wire.input) else ()
-    tools = parse_tools(wire.tools, "tools") if wire.tools else ()
+    read = read_tools(wire.tools, "tools") if wire.tools else ()
+    tools = tuple(tool for tool, _ in read)
     choice = Raw(bytes(wire.tool_choice)) if _is_said(wire.tool_choice) else _AUTO
     declared = [*tools, *(tool for item, _ in rows for tool in _tools_in(item))]
     parsed_choice = parse_tool_choice(choice, declared)
@@ -109,7 +110,7 @@ def _request(wire: Wire, model: str) -> CreateResponse:
         _settings(wire, model),
         input=tuple(InputItem(item, raw) for item, raw in rows),
         tools=tools,
-        tools_raw=tuple(echo_tool(tool, row) for tool, row in zip(tools, wire.tools or (), strict=True)),
+        tools_raw=tuple(shown for _, shown in read),
         tool_choice=parsed_choice,
         tool_choice_raw=choice,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -67,6 +68,7 @@ class _FunctionEcho(msgspec.Struct, frozen=True, omit_defaults=True):
     strict: bool | None
 
 
+_MAX_KEPT_BYTES: Final = 8 << 10
 _peek: Final = msgspec.json.Decoder(_Peek)
 _namespace: Final = msgspec.json.Decoder(_Namespace)
 _function: Final = msgspec.json.Decoder(t.FunctionTool)
@@ -76,9 +78,32 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def parse_tools(rows: Sequence[Raw], path: str) -> tuple[t.Tool, ...]:
     """The tools at `path`. Raises InvalidRequest."""
-    tools = tuple(_parse_tool(row, f"{path}[{position}]") for position, row in enumerate(rows))
-    _check_unique(tools, path)
-    return tools
+    return tuple(tool for tool, _ in read_tools(rows, path))
+
+
+def read_tools(rows: Sequence[Raw], path: str) -> tuple[tuple[t.Tool, Raw], ...]:
+    """The tools at `path`, each as a response shows it, too. Raises InvalidRequest."""
+    read = tuple(_read_tool(row, f"{path}[{position}]") for position, row in enumerate(rows))
+    _check_unique((tool for tool, _ in read), path)
+    return read
+
+
+def _read_tool(row: Raw, path: str) -> tuple[t.Tool, Raw]:
+    """An agent sends the same tools with every request: what was read of them is kept."""
+    written = bytes(row)
+    if len(written) <= _MAX_KEPT_BYTES:
+        try:
+            return _kept(written, is_inner=".tools[" in path)
+        except InvalidRequest:
+            pass  # said below, by its own path
+    tool = _parse_tool(row, path)
+    return tool, _echo(tool, row)
+
+
+@lru_cache(maxsize=1024)
+def _kept(written: bytes, *, is_inner: bool) -> tuple[t.Tool, Raw]:
+    tool = _parse_tool(Raw(written), "item.tools[0]" if is_inner else "tools[0]")
+    return tool, _echo(tool, Raw(written))
 
 
 def _parse_tool(row: Raw, path: str) -> t.Tool:
@@ -170,7 +195,7 @@ def _check_unique(tools: Iterable[t.Tool], path: str) -> None:
         seen.add(tool.name)
 
 
-def echo_tool(tool: t.Tool, row: Raw) -> Raw:
+def _echo(tool: t.Tool, row: Raw) -> Raw:
     """A tool as the response shows it; only functions gain the fields that both contracts require."""
     if not isinstance(tool, t.FunctionTool):
         return row

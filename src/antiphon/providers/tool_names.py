@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -126,9 +127,14 @@ def _client_search(tool: HostedTool) -> LoweredTool | None:
 
 def _lower(tool: FunctionTool | CustomTool, namespace: str | None, has_custom_tools: bool) -> LoweredTool:
     kind: Literal["function", "custom"] = "custom" if isinstance(tool, CustomTool) else "function"
-    wrapped = kind == "custom" and not has_custom_tools
-    name = ToolName(wire_name(tool.name, namespace), tool.name, kind, namespace, wrapped)
+    name = _named(tool.name, kind, namespace, kind == "custom" and not has_custom_tools)
     return LoweredTool(name, tool, tool.description or "")
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str, kind: Literal["function", "custom"], namespace: str | None, is_wrapped: bool) -> ToolName:
+    """Kept, for an agent declares the same tools with every request."""
+    return ToolName(wire_name(name, namespace), name, kind, namespace, is_wrapped)
 
 
 def _add(lowered: dict[str, LoweredTool], new: LoweredTool) -> None:
