@@ -101,7 +101,7 @@ def install() -> None:
         (home / "installed").touch()
 
 
-def compare(bench: Bench) -> None:
+def compare(bench: Bench, own_at_start_mb: float) -> None:
     """CPU, speed, latency, streams and memory of every peer beside Antiphon's, in turn."""
     mock = bench.targets["direct"].port
     for name, peer in PEERS.items():
@@ -109,7 +109,7 @@ def compare(bench: Bench) -> None:
         if (home / "installed").exists():
             bench.targets[name] = _started(name, peer, mock, port)
     peers = [name for name in PEERS if name in bench.targets]
-    at_start = {name: bench.targets[name].rss_mb() for name in (*peers, "sqlite")}
+    at_start = {name: bench.targets[name].rss_mb() for name in peers} | {"sqlite": own_at_start_mb}
     bench.note("Peers: memory at start", "MB", at_start)
     request = _requests(bench, peers, "n10")
     bench.compare("Peers: JSON request of 1 KB", request, lambda one: one.cpu_us, "CPU us", connections=8)

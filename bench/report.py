@@ -55,7 +55,8 @@ def _page(results: Json) -> str:
     rows: list[str] = []
     for name, found in results.items():
         floor = found["values"].get("nginx")
-        cells = [_cell(one, value, floor) for one, value in found["values"].items()]
+        is_rate = found["unit"] == "1/s"
+        cells = [_cell(one, value, floor, is_rate=is_rate) for one, value in found["values"].items()]
         rows.append(f"| {name} | {found['unit']} | {' · '.join(cells)} |")
     return head + "| | unit | |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
 
@@ -67,9 +68,11 @@ def _plans(plans: dict[str, list[str]]) -> str:
     return "\n## Plans of the look-ups, on the larger store\n\n" + "".join(rows)
 
 
-def _cell(name: str, value: float, floor: float | None) -> str:
+def _cell(name: str, value: float, floor: float | None, *, is_rate: bool) -> str:
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
-    ratio = f" ({value / floor:.1f}x)" if floor and name != "nginx" and floor > 0 else ""
+    ratio = ""
+    if floor and value > 0 and name != "nginx":
+        ratio = f" (1/{floor / value:.1f})" if is_rate else f" ({value / floor:.1f}x)"
     return f"{name.removeprefix('sqlite:')} {shown}{ratio}"
 
 

@@ -164,7 +164,7 @@ def _measure(bench: Bench, given: argparse.Namespace) -> None:
         bench.note("Memory of one worker", "MB", values)
         bounds(bench)
     if given.peers:
-        peers.compare(bench)
+        peers.compare(bench, at_start["sqlite"])
     if given.stored:
         growth(bench, (1000, given.stored))
     if given.soak:

@@ -42,14 +42,17 @@ def without_extra(raw: bytes, error: msgspec.ValidationError) -> bytes | None:
     return msgspec.json.encode(document)
 
 
-def decode_tolerantly(raw: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, bytes]:
-    """Decode, leaving tolerated extras out; also the JSON that remained. Raises msgspec.ValidationError."""
+def decode_tolerantly(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> tuple[T, msgspec.Raw]:
+    """Decode, leaving tolerated extras out; also the JSON that remained. Raises msgspec.ValidationError.
+
+    JSON without extras is not copied: it may hold megabytes of an image.
+    """
     for _ in range(_MOST):
         try:
             return decoder.decode(raw), raw
         except msgspec.ValidationError as error:
-            stripped = without_extra(raw, error)
+            stripped = without_extra(bytes(raw), error)
             if stripped is None:
                 raise
-            raw = stripped
+            raw = msgspec.Raw(stripped)
     return decoder.decode(raw), raw

@@ -58,6 +58,17 @@ _READ: Final[dict[str, type[msgspec.Struct]]] = {
     "tool_search_call": it.ToolSearchCall,
 }
 _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
+_Typed = (
+    it.Message
+    | it.FunctionCall
+    | it.FunctionCallOutput
+    | it.CustomToolCall
+    | it.CustomToolCallOutput
+    | it.Reasoning
+    | it.ItemReference
+    | it.ToolSearchCall
+)
+_typed: Final = msgspec.json.Decoder(_Typed)
 _peek: Final = msgspec.json.Decoder(_Peek)
 _easy: Final = msgspec.json.Decoder(_EasyMessage)
 _tools_item: Final = msgspec.json.Decoder(_ToolsItem)
@@ -71,6 +82,10 @@ def parse_item(raw: msgspec.Raw) -> it.Item:
 
 def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
     """One item at `path`, and its JSON without tolerated extras. Raises InvalidRequest."""
+    item = _at_once(raw)
+    if item is not None:
+        check_id(join_path(path, ".id"), item.id if isinstance(item.id, str) else None)
+        return _checked(item, path), raw
     try:
         peek = _peek.decode(raw)
     except msgspec.ValidationError as error:
@@ -81,6 +96,20 @@ def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
         return _decode(kind, raw, peek, path)
     except msgspec.ValidationError as error:
         raise explain(error, _type_of(kind), path) from error
+
+
+def _at_once(raw: msgspec.Raw) -> it.Message | _Typed | None:
+    """An item that begins as most do, in one pass over what may be megabytes; None leaves it to those that explain."""
+    head = bytes(memoryview(raw)[:8])
+    try:
+        if head == b'{"type":':
+            return _typed.decode(raw)
+        if head == b'{"role":':
+            easy = _easy.decode(raw)
+            return it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
+    except msgspec.ValidationError:
+        pass
+    return None
 
 
 def _untyped(peek: _Peek, path: str) -> str:
@@ -99,22 +128,22 @@ def _type_of(kind: str) -> object:
 
 def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Item, msgspec.Raw]:
     if not kind:
-        easy, kept = decode_tolerantly(bytes(raw), _easy)
+        easy, kept = decode_tolerantly(raw, _easy)
         message = it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
-        return _checked(message, path), Raw(kept)
+        return _checked(message, path), kept
     if kind in _TOOLS_ITEMS:
-        holder, kept = decode_tolerantly(bytes(raw), _tools_item)
-        return _with_tools(kind, holder, path), Raw(kept)
+        holder, kept = decode_tolerantly(raw, _tools_item)
+        return _with_tools(kind, holder, path), kept
     if kind == "item_reference" and peek.type is None:
         return it.ItemReference(peek.id or ""), raw
     decoder = _decoders.get(kind)
     if decoder is None:
         # No schema has it: a native upstream may know it, every other dialect refuses it by name.
         return it.Opaque(kind, peek.id, raw), raw
-    item, kept = decode_tolerantly(bytes(raw), decoder)
+    item, kept = decode_tolerantly(raw, decoder)
     if kind in CHECKED:
-        return it.Opaque(kind, peek.id, Raw(kept)), Raw(kept)
-    return _checked(item, path), Raw(kept)
+        return it.Opaque(kind, peek.id, kept), kept
+    return _checked(item, path), kept
 
 
 def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
@@ -150,7 +179,7 @@ def _check_part(part: it.ContentPart, path: str) -> None:
 
 def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspec.Raw], ...]:
     """The `input` parameter: a string is one user message, a list is read item by item."""
-    first = bytes(raw)[:1]
+    first = bytes(memoryview(raw)[:1])
     if first == b'"':
         text = msgspec.json.decode(raw, type=str)
         if len(text) > max_length:

@@ -154,7 +154,7 @@ def _settings(wire: Wire, model: str) -> CreateResponse:
 
 
 def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
-    return isinstance(value, Raw) and bytes(value) != _NULL
+    return isinstance(value, Raw) and bytes(memoryview(value)[: len(_NULL) + 1]) != _NULL
 
 
 def _tools_in(item: object) -> tuple[Tool, ...]:
