@@ -8,6 +8,7 @@ terminal). A log that goes on where recorded events end begins with a sequence n
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
@@ -54,7 +55,9 @@ class EventLog:
         self._first = first
         self._events: list[Event] = []
         self._encoded: dict[int, bytes] | None = {} if is_shared else None
-        self._waiters: list[asyncio.Future[bool]] = []
+        self._waiters: list[tuple[asyncio.Future[bool], float]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
         self._closing: list[asyncio.Future[bool]] = []
 
     def __len__(self) -> int:
@@ -76,13 +79,17 @@ class EventLog:
         self.error = error
         self.is_closed = True
         closing, self._closing = self._closing, []
-        _release(closing)
+        for waiter in closing:
+            _release(waiter)
         self.wake()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def wake(self) -> None:
         """Let those who wait look again."""
         waiters, self._waiters = self._waiters, []
-        _release(waiters)
+        for waiter, _ in waiters:
+            _release(waiter)
 
     async def ended(self) -> None:
         """Until the log is closed, whatever is appended meanwhile."""
@@ -97,15 +104,33 @@ class EventLog:
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.append(waiter)
         if timeout_s is None:
-            return await waiter
-        # A plain timer: a timeout context for every event of a slow stream costs more than the event.
-        timer = loop.call_later(timeout_s, _release, [waiter], False)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
+            self._waiters.append((waiter, math.inf))
+        else:
+            due = loop.time() + timeout_s
+            self._waiters.append((waiter, due))
+            if due < self._looks_at:
+                self._look_at(due)
+        return await waiter
+
+    def _look_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at = due
+        self._timer = asyncio.get_running_loop().call_at(due, self._look)
+
+    def _look(self) -> None:
+        """Tell those who have waited too long. One timer serves all waits: one for each event of a slow stream, started
+        and stopped, costs as much as reading the event."""
+        self._timer, self._looks_at = None, math.inf
+        now, left = asyncio.get_running_loop().time(), self._waiters
+        self._waiters = [(waiter, due) for waiter, due in left if due > now]
+        for waiter, due in left:
+            if due <= now:
+                _release(waiter, has_news=False)
+        soonest = min((due for _, due in self._waiters), default=math.inf)
+        if soonest < math.inf:
+            self._look_at(soonest)
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
@@ -142,10 +167,9 @@ class EventLog:
         return b"".join(pieces)
 
 
-def _release(waiters: list[asyncio.Future[bool]], has_news: bool = True) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(has_news)
+def _release(waiter: asyncio.Future[bool], *, has_news: bool = True) -> None:
+    if not waiter.done():
+        waiter.set_result(has_news)
 
 
 def padded(payload: bytes, text: str) -> bytes:

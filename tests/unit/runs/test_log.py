@@ -52,6 +52,20 @@ async def test_wait_says_false_when_the_model_is_silent() -> None:
     assert await log.wait(0, 0.001) is True
 
 
+async def test_each_reader_hears_of_silence_after_its_own_time() -> None:
+    log = EventLog()
+    async with asyncio.TaskGroup() as group:
+        patient = group.create_task(log.wait(0, 30))
+        hasty = group.create_task(log.wait(0, 0.01))
+        later = group.create_task(log.wait(0, 0.03))
+        endless = group.create_task(log.wait(0))
+        assert [await hasty, await later] == [False, False]
+        assert not patient.done()
+        log.append(delta("x"))
+    assert [patient.result(), endless.result()] == [True, True]
+    assert await log.wait(1, 0.01) is False
+
+
 async def test_a_reader_behind_the_end_does_not_wait() -> None:
     log = EventLog()
     log.append(delta("x"))
