@@ -121,7 +121,7 @@ class Assembler:
         """Apply a chunk's deltas; those after the end of the turn are ignored."""
         for delta in deltas:
             # Only beside an open call has anything to wait.
-            if (self._open_calls or self._waiting) and (self._waiting or isinstance(delta, _SERIAL)):
+            if self._waiting or (self._open_calls and isinstance(delta, _SERIAL)):
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)

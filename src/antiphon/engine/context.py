@@ -40,16 +40,16 @@ from .compaction import expand
 from .context_base import Context, Origin
 from .conversation_items import conversation_entries
 from .history import Link, carried_record, find_item, in_parts
-from .links import Links
+from .ports import Ports
 
 
-async def build_context(request: CreateResponse, store: Store, sealer: Sealer, origin: Origin, links: Links) -> Context:
+async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -> Context:
     """Assemble what the model sees.
 
     Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair) and NotFound for an
     item_reference to nothing in this project.
     """
-    past = _Past(store, sealer, origin, links)
+    past = _Past(ports, origin)
     if request.previous_response_id is not None:
         await past.read_chain(request.previous_response_id)
     elif origin.conversation is not None:
@@ -61,19 +61,19 @@ async def build_context(request: CreateResponse, store: Store, sealer: Sealer, o
         own.append(resolved)
         if not past.is_abandoned(resolved.item):
             entries.append(await resolver.entry(resolved.item))
-    entries = expand(entries, sealer, origin.project)
+    entries = expand(entries, ports.sealer, origin.project)
     return Context(tuple(entries), tuple(own), _check_pairs(entries))
 
 
 class _Past:
     """What the model has seen before this request."""
 
-    def __init__(self, store: Store, sealer: Sealer, origin: Origin, links: Links) -> None:
+    def __init__(self, ports: Ports, origin: Origin) -> None:
         self.entries: list[Entry] = []
-        self.resolver = _Resolver(store, sealer, origin.project)
-        self._store = store
+        self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
+        self._store = ports.store
         self._origin = origin
-        self._known = links
+        self._known = ports.links
         self._abandoned: set[str] = set()
 
     async def read_chain(self, response_id: str) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from antiphon.protocol.errors import InvalidRequest
+from antiphon.protocol.errors import InvalidRequest, first_of
 from antiphon.protocol.items import (
     ContentPart,
     CustomToolCallOutput,
@@ -49,21 +49,13 @@ async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
         async with asyncio.TaskGroup() as group:
             tasks = {url: group.create_task(_fetched(fetch, url, path)) for url, path in wanted.items()}
     except* InvalidRequest as failures:
-        raise _first(failures) from None
+        raise first_of(failures) from None
     fetched = {url: task.result() for url, task in tasks.items()}
     return _replaced(turn, reads, fetched)
 
 
 async def _fetched(fetch: Fetch, url: str, path: str) -> str:
     return await fetch(url, path)
-
-
-def _first(failures: BaseExceptionGroup[InvalidRequest]) -> InvalidRequest:
-    found: BaseException = failures
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, InvalidRequest), "only these are caught"
-    return found
 
 
 def _is_fetchable(url: object) -> bool:

@@ -117,7 +117,7 @@ async def respond(assignment: Assignment, ports: Ports, emit: Callable[[Event], 
     try:
         targets = ports.resolve(request.model)
         loop.is_strict = ports.is_strict is not None and await ports.is_strict(assignment.origin.project)
-        context = await build_context(request, ports.store, ports.sealer, assignment.origin, ports.links)
+        context = await build_context(request, ports, assignment.origin)
         progress.own_input = context.own_input
         assembler.take_call_ids(context.call_ids)
         terminal = await loop.run(request, context, targets)

@@ -22,13 +22,24 @@ Source: OpenAI error envelope {error: {message, type, param, code}}; reference o
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 
 class AntiphonError(Exception):
     """Everything this program raises on purpose."""
+
+
+Failure = TypeVar("Failure", bound=AntiphonError)
+
+
+def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
+    """The first error in a group, however deep."""
+    error: Failure | BaseExceptionGroup[Failure] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class ApiError(AntiphonError):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -47,17 +47,6 @@ class _ToolsItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: it.ItemStatus | msgspec.UnsetType | None = msgspec.UNSET
 
 
-_READ: Final[dict[str, type[msgspec.Struct]]] = {
-    "message": it.Message,
-    "function_call": it.FunctionCall,
-    "function_call_output": it.FunctionCallOutput,
-    "custom_tool_call": it.CustomToolCall,
-    "custom_tool_call_output": it.CustomToolCallOutput,
-    "reasoning": it.Reasoning,
-    "item_reference": it.ItemReference,
-    "tool_search_call": it.ToolSearchCall,
-}
-_TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _Typed = (
     it.Message
     | it.FunctionCall
@@ -68,6 +57,8 @@ _Typed = (
     | it.ItemReference
     | it.ToolSearchCall
 )
+_READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(_Typed)}
+_TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _peek: Final = msgspec.json.Decoder(_Peek)
 _easy: Final = msgspec.json.Decoder(_EasyMessage)
@@ -105,11 +96,14 @@ def _at_once(raw: msgspec.Raw) -> it.Message | _Typed | None:
         if head == b'{"type":':
             return _typed.decode(raw)
         if head == b'{"role":':
-            easy = _easy.decode(raw)
-            return it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
+            return _message(_easy.decode(raw))
     except msgspec.ValidationError:
         pass
     return None
+
+
+def _message(easy: _EasyMessage) -> it.Message:
+    return it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
 
 
 def _untyped(peek: _Peek, path: str) -> str:
@@ -129,8 +123,7 @@ def _type_of(kind: str) -> object:
 def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Item, msgspec.Raw]:
     if not kind:
         easy, kept = decode_tolerantly(raw, _easy)
-        message = it.Message(easy.role, easy.content, easy.id, easy.status, easy.phase)
-        return _checked(message, path), kept
+        return _checked(_message(easy), path), kept
     if kind in _TOOLS_ITEMS:
         holder, kept = decode_tolerantly(raw, _tools_item)
         return _with_tools(kind, holder, path), kept

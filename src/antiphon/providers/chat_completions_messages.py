@@ -46,7 +46,7 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls, plain
+from .chat_completions_content import WirePart, content, drop_old_cache_controls
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
@@ -207,9 +207,7 @@ class Conversation:
 
     def _message(self, item: Message) -> None:
         role = "user" if item.role == "user" else self._quirks.system_role
-        text = plain(item.content)
-        said = text if text is not None else content(item.content, f"{self._path(item)}.content", self._quirks)
-        self._say(SaidMessage(role, said))
+        self._say(SaidMessage(role, content(item.content, f"{self._path(item)}.content", self._quirks)))
 
     def _opaque(self, item: Opaque) -> None:
         if foreign.is_call(item):

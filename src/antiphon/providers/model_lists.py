@@ -6,13 +6,9 @@ Source: Anthropic Models API; Gemini models.list; OpenRouter, Groq, Mistral, Coh
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
-from .capabilities import Capabilities, Fields
-
-_MEDIA: Final = ("image", "file", "audio", "video")
+from .capabilities import ALL_MEDIA, Capabilities, Fields
 
 
 class _Supported(msgspec.Struct, frozen=True):
@@ -126,5 +122,5 @@ def _routed(row: _Row) -> dict[str, object]:
     found: dict[str, object] = {}
     if row.supported_parameters is not None and row.architecture is not None:
         found["has_sampling"] = "temperature" in row.supported_parameters
-        found["inputs"] = [kind for kind in row.architecture.input_modalities or () if kind in _MEDIA]
+        found["inputs"] = [kind for kind in row.architecture.input_modalities or () if kind in ALL_MEDIA]
     return found

@@ -96,7 +96,7 @@ class Worker:
 
     async def _queued(self, request: CreateResponse, response_id: str, origin: Origin) -> StoredResponse:
         targets = self._ports.resolve(request.model)
-        context = await build_context(request, self._store, self._ports.sealer, origin, self._ports.links)
+        context = await build_context(request, self._ports, origin)
         is_strict = self._ports.is_strict is not None and await self._ports.is_strict(origin.project)
         await check_encodable(Turn(request, context.entries), targets, self._ports, is_strict=is_strict)
         now = int(self._ports.now())

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from antiphon.access.keys import Keys
-from antiphon.protocol.errors import AntiphonError, ApiError, NotFound, ServerFault, Unavailable, envelope_of, wire_of
+from antiphon.protocol.errors import ApiError, NotFound, ServerFault, Unavailable, envelope_of, first_of, wire_of
 from antiphon.store.base import StoreUnavailable
 
 from .asgi import Exchange, Message, Receive, Scope, Send
@@ -24,7 +24,6 @@ from .websocket import Connection, SocketServices
 access_log: Final = logging.getLogger("antiphon.access")
 logger: Final = logging.getLogger("antiphon.server")
 _encode: Final = msgspec.json.Encoder().encode
-Failure = TypeVar("Failure", bound=AntiphonError)
 SOCKET_PATH: Final = "/v1/responses"
 _PROBES: Final = ("/health", "/ready")
 
@@ -100,14 +99,6 @@ def _as_refusal(send: Send) -> Send:
         await send({**message, "type": "websocket." + message["type"]})
 
     return refuse
-
-
-def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
-    """The first error in a group, however deep."""
-    error: Failure | BaseExceptionGroup[Failure] = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _serve(edge: Edge, exchange: Exchange, trace: Trace) -> None:

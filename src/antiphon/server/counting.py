@@ -131,8 +131,7 @@ class CountingEndpoint:
             row = await self._ports.store.load_conversation(call.project, request.conversation)
             if row is None:
                 raise NotFound(f"Conversation with id '{request.conversation}' not found.")
-        ports = self._ports
-        return await build_context(request, ports.store, ports.sealer, Origin(call.project, row), ports.links)
+        return await build_context(request, self._ports, Origin(call.project, row))
 
     async def compact(self, call: Call) -> None:
         """POST /v1/responses/compact."""
