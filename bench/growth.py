@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+import msgspec
 from plans import traced
 from targets import KEY, Target, start_antiphon
 
@@ -76,7 +77,8 @@ def _filled(name: str, mock: int, size: int) -> Target:
     return start_antiphon(name, FOLDER, mock, is_fresh=False)
 
 
-def _cpu_us(target: Target, connection: http.client.HTTPConnection, asked: Iterator[tuple[str, str, bytes]]) -> float:
+def _cpu_us(target: Target, asked: Iterator[tuple[str, str, bytes]]) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
     before, count = target.cpu_s(), 0
     for method, path, body in asked:
         connection.request(method, path, body, {"authorization": f"Bearer {KEY}", "content-type": "application/json"})
@@ -90,15 +92,12 @@ def _cpu_us(target: Target, connection: http.client.HTTPConnection, asked: Itera
 
 
 def _retrieved(target: Target, ids: list[str]) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
-    return _cpu_us(target, connection, (("GET", f"/v1/responses/{one}", b"") for one in ids))
+    return _cpu_us(target, (("GET", f"/v1/responses/{one}", b"") for one in ids))
 
 
 def _continued(target: Target, ids: list[str]) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
-    begun = request_file("size-turn", body_1kb("chat/n10", previous_response_id="@", store=False))
-    body = begun.read_bytes().partition(b"\r\n\r\n")[2]
-    return _cpu_us(target, connection, (("POST", "/v1/responses", body.replace(b"@", one.encode())) for one in ids))
+    bodies = (body_1kb("chat/n10", previous_response_id=one, store=False) for one in ids)
+    return _cpu_us(target, (("POST", "/v1/responses", msgspec.json.encode(body)) for body in bodies))
 
 
 async def _plans(file: Path) -> dict[str, list[str]]:

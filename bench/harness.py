@@ -102,17 +102,19 @@ class Bench:
             raise RuntimeError(f"{target.name}: {sample.errors} of {sample.requests} requests failed")
         return sample
 
-    def compare(
-        self, name: str, requests: dict[str, Path], read: Callable[[Sample], float], unit: str, **load: Any
-    ) -> dict[str, float]:
-        """The median of each target over the rounds, printed as it comes."""
-        found: dict[str, list[float]] = {target: [] for target in requests}
+    def samples(self, requests: dict[str, Path], **load: Any) -> dict[str, list[Sample]]:
+        """Every round of each target."""
+        found: dict[str, list[Sample]] = {target: [] for target in requests}
         for _ in range(self.rounds):
             for target, request in requests.items():
-                found[target].append(read(self.load(self.targets[target.partition(":")[0]], request, **load)))
-        medians = {target: statistics.median(values) for target, values in found.items()}
-        self.note(name, unit, medians)
-        return medians
+                found[target].append(self.load(self.targets[target.partition(":")[0]], request, **load))
+        return found
+
+    def compare(
+        self, name: str, requests: dict[str, Path], read: Callable[[Sample], float], unit: str, **load: Any
+    ) -> None:
+        """The median of each target over the rounds, noted."""
+        self.note(name, unit, medians(self.samples(requests, **load), read))
 
     def note(self, name: str, unit: str, values: dict[str, float]) -> None:
         """Keep one result, and print it."""
@@ -122,6 +124,11 @@ class Bench:
             f"{one} {value:.1f}" + (f" ({value / floor:.1f}x)" if floor else "") for one, value in values.items()
         )
         print(f"{name:<34}{unit:<12}{shown}", flush=True)
+
+
+def medians(samples: dict[str, list[Sample]], read: Callable[[Sample], float]) -> dict[str, float]:
+    """One figure of each target's rounds."""
+    return {target: statistics.median(read(sample) for sample in rounds) for target, rounds in samples.items()}
 
 
 def request_file(

@@ -1,7 +1,7 @@
 """Other gateways beside Antiphon, each from its registry in an environment of its own: `make bench-peers`.
 
 All of them pass a Responses request on to a provider that speaks Responses, the wire that each of them knows best; so
-does Antiphon here. What they do beside that differs, and stands in `keeps`.
+does Antiphon here. What each keeps beside that stands in the report's head.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Peer:
     """One gateway: what to install, how to start it before a provider at `mock`, and what a request needs."""
 
     package: str
-    keeps: str
     command: Callable[[Path, int, int], list[str]]
     headers: Callable[[int], dict[str, str]] = lambda mock: {}
 
@@ -73,10 +72,10 @@ def _portkey_headers(mock: int) -> dict[str, str]:
 
 
 PEERS = {
-    "litellm": Peer("litellm[proxy]==1.106.2", "one key, no state", _litellm),
-    "portkey": Peer("@portkey-ai/gateway@1.15.2", "no state", _portkey, _portkey_headers),
-    "smg": Peer("smg", "history in memory", _smg),
-    "agentic-server": Peer("agentic-api==0.9.0", "every response in SQLite", _agentic),
+    "litellm": Peer("litellm[proxy]==1.106.2", _litellm),
+    "portkey": Peer("@portkey-ai/gateway@1.15.2", _portkey, _portkey_headers),
+    "smg": Peer("smg", _smg),
+    "agentic-server": Peer("agentic-api==0.9.0", _agentic),
 }
 
 

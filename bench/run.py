@@ -23,7 +23,7 @@ from growth import bounds, growth, soak
 from report import write_report
 from targets import KEY, PostgreSQL, build, install_mb, start_antiphon, start_mock, start_nginx
 
-from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, request_file
+from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, medians, request_file
 
 
 def requests_for(bench: Bench, name: str, make: Callable[..., Json], model: str, **more: Any) -> dict[str, Path]:
@@ -53,10 +53,12 @@ def json_requests(bench: Bench) -> None:
 def latency(bench: Bench) -> None:
     requests = requests_for(bench, "rate", body_1kb, "n10")
     direct = {"direct": request_file("rate-direct", body_1kb("x/n10"))}
+    samples = bench.samples(direct | requests, connections=16, rate=50)
     for share, read in (("p50", lambda one: one.p50_us), ("p99", lambda one: one.p99_us)):
-        found = bench.compare(f"Latency at 50/s, {share}", direct | requests, read, "us", connections=16, rate=50)
+        found = medians(samples, read)
+        bench.note(f"Latency at 50/s, {share}", "us", found)
         added = {name: value - found["direct"] for name, value in found.items() if name != "direct"}
-        bench.results[f"Added latency at 50/s, {share}"] = {"unit": "us", "values": added}
+        bench.note(f"Added latency at 50/s, {share}", "us", added)
     streams = requests_for(bench, "first", body_1kb, "n50", stream=True)
     bench.compare("Time to first event at 50/s", streams, lambda one: one.first_p50_us, "us", connections=16, rate=50)
 
@@ -79,18 +81,15 @@ def chains(bench: Bench) -> None:
         previous = ask(target, body_1kb("chat/n10") | link)["id"]
         if turn in (1, 10, 50, 200):
             body = body_1kb("chat/n10", previous_response_id=previous, store=False)
-            found[str(turn)] = statistics.median(
-                bench.load(target, request_file(f"chain-{turn}", body), 8).cpu_us for _ in range(bench.rounds)
-            )
+            samples = bench.samples({"sqlite": request_file(f"chain-{turn}", body)}, connections=8)
+            found[str(turn)] = medians(samples, lambda one: one.cpu_us)["sqlite"]
     bench.note("Turn after a stored chain of N", "CPU us", found)
-    whole = request_file("chain-whole", body_history("chat/n10", 200, store=False))
-    cost = statistics.median(bench.load(target, whole, 8).cpu_us for _ in range(bench.rounds))
-    bench.note("The context of turn 200 sent by the client", "CPU us", {"200": cost})
+    whole = {"sqlite": request_file("chain-whole", body_history("chat/n10", 200, store=False))}
+    bench.compare("The context of turn 200 sent by the client", whole, lambda one: one.cpu_us, "CPU us", connections=8)
 
 
 def resume(bench: Bench) -> None:
     target = bench.targets["sqlite"]
-    made = ask(target, body_1kb("chat/n500", background=True))
     connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
     body = msgspec.json.encode(body_1kb("chat/n500", background=True, stream=True))
     connection.request("POST", "/v1/responses", body, {"authorization": f"Bearer {KEY}"})
@@ -102,7 +101,6 @@ def resume(bench: Bench) -> None:
     bench.compare("Resumed event, of a stored log", requests, lambda one: one.cpu_us_event, "CPU us", connections=8)
     requests = {"sqlite:background": request_file("background", body_1kb("chat/n10", background=True))}
     bench.compare("Background response", requests, lambda one: one.cpu_us, "CPU us", connections=8)
-    del made
 
 
 def sockets(bench: Bench) -> None:
