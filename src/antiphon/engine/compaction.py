@@ -213,10 +213,12 @@ async def _summarise(
     async with await open_upstream(turn, targets, ports, lambda target, sent: None) as answering:
         target = answering.target
         assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
-        async for chunk in answering.reply.chunks():
-            assembler.apply_all(answering.decoder.feed(chunk))
-            if assembler.failure is not None or assembler.finished is not None:
-                break
+
+        def take(data: bytes) -> bool:
+            assembler.apply_all(answering.decoder.feed(data))
+            return assembler.failure is None and assembler.finished is None
+
+        await answering.reply.pour(take)
         assembler.end_turn()
     if assembler.failure is not None:
         raise assembler.failure

@@ -5,7 +5,7 @@ What would cross rooms sideways arrives here, so the engine names no dialect, no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +20,7 @@ from .links import Links
 
 
 class Reply(Protocol):
-    """An upstream's answer. `headers` names are lower case; `chunks` ends with the body and raises UpstreamFault."""
+    """An upstream's answer. `headers` names are lower case."""
 
     @property
     def status(self) -> int: ...
@@ -28,7 +28,13 @@ class Reply(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand the body on as it comes, until it ends or `sink` has enough; raises UpstreamFault, and as `sink`."""
+        ...
+
+    def hang_up(self) -> None:
+        """End the pouring where it stands."""
+        ...
 
     async def read(self, limit_bytes: int) -> bytes:
         """The body's first `limit_bytes`."""

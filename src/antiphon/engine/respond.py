@@ -9,7 +9,6 @@ response must be stored first.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,7 +70,7 @@ class Outcome:
 class Progress:
     """What is known of a response while it runs, for the edge (headers), for metering a cut one, and to go on from.
 
-    `reading` is the scope of the upstream's answer while it is read.
+    `reading` is the upstream's answer while it is read.
     """
 
     def __init__(self) -> None:
@@ -81,13 +80,13 @@ class Progress:
         self.own_input: tuple[InputItem, ...] = ()
         self.checkpoint = Checkpoint()
         self.is_steered = False
-        self.reading: asyncio.Timeout | None = None
+        self.reading: Reply | None = None
 
     def steer(self) -> None:
         """New input of the user has come: end the answer here, unless the client owes it outputs of calls already."""
         self.is_steered = True
         if self.reading is not None and self.assembler is not None and not self.assembler.has_calls:
-            self.reading.reschedule(asyncio.get_running_loop().time())
+            self.reading.hang_up()
 
     @property
     def usage(self) -> Usage:
@@ -271,25 +270,20 @@ class _Loop:
 
     async def _read(self, reply: Reply, decoder: Decoder) -> None:
         """The answer to its end, or to where steering cuts it. Raises UpstreamFault."""
-        reading = asyncio.timeout(None)
+        assembler = self._assembler
+
+        def take(data: bytes) -> bool:
+            assembler.apply_all(decoder.feed(data))
+            # Some servers keep the connection open after their last event.
+            return assembler.finished is None and assembler.failure is None and not self._is_cut_by_steering()
+
+        self._progress.reading = reply
         try:
-            async with reading:
-                self._progress.reading = reading
-                await self._read_all(reply, decoder)
-        except TimeoutError:
-            if not reading.expired():
-                raise
+            await reply.pour(take)
         finally:
             self._progress.reading = None
-
-    async def _read_all(self, reply: Reply, decoder: Decoder) -> None:
-        assembler = self._assembler
-        async for chunk in reply.chunks():
-            assembler.apply_all(decoder.feed(chunk))
-            if assembler.failure is not None or self._is_cut_by_steering():
-                return
-            if assembler.finished is not None:
-                break  # some servers keep the connection open after their last event
+        if assembler.failure is not None or self._is_cut_by_steering():
+            return
         try:
             assembler.apply_all(decoder.close())
         except TruncatedStream as error:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,23 +22,14 @@ from yarl import URL
 from antiphon.protocol.errors import UpstreamFault
 
 from .base import HttpRequest
-from .credentials import Credentials
+from .credentials import Credentials, Headers
+from .http_wire import Deadlines, Reply, Sink, Wire, fell_silent, no_answer, unreachable
 from .simulator_upstream import LocalReply, SimulatorUpstream
 
-MAX_ANSWER_BYTES: Final = 128 << 20
-"""Of one model turn; a run's log holds two to three times as much. Half a million tokens, each an event of its own."""
 _DRAIN_S: Final = 0.25
 _KEEP_ALIVE_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds. `first_byte_s` and `idle_s` bound the wait for the next bytes, `total_s` the whole call."""
-
-    connect_s: float = 10.0
-    first_byte_s: float = 120.0
-    idle_s: float = 120.0
-    total_s: float = 1800.0
+_MAX_ADDRESSES: Final = 1024
+_OWN_HEADERS: Final = ("Host", "Accept", "Authorization", "Proxy-Authorization")
 
 
 class Transport:
@@ -55,33 +44,24 @@ class Transport:
         self._deadlines = deadlines
         self._simulator = simulator
         self._credentials = credentials or Credentials()
-        self._proxies = _Proxies()
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: _Pool | None = None
 
     async def __aenter__(self) -> Transport:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=30)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=1 << 18,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect_s),
-            skip_auto_headers=("User-Agent",),
-        )
+        self._pool = _Pool(self._deadlines)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
-    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpReply | SimulatedReply]:
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[Reply]:
         """Open the call; the block owns the connection. Entering raises UpstreamFault (transport, timeout)."""
         if request.url.startswith("sim:"):
             return _LocalCall(self._simulator, request, self._deadlines)
-        assert self._session is not None, "Transport is used inside its own `async with`"
-        return _Call(self._session, request, self._deadlines, self._credentials, self._proxies.of(request.url))
+        assert self._pool is not None, "Transport is used inside its own `async with`"
+        return _Call(self._pool, request, self._credentials)
 
     async def fetch(self, request: HttpRequest, limit_bytes: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
         """A whole small answer: status and at most `limit_bytes` of body."""
@@ -110,177 +90,176 @@ class _Proxies:
         return self._known[key]
 
 
+class _Address:
+    """Where the requests for one URL go: worked out once, byte for byte as the URL is written.
+
+    A model's name may hold escapes, and a signature covers the path as it stands. `opening` is what aiohttp's pool
+    knows the address by; it is never sent.
+    """
+
+    def __init__(self, method: str, url: str, proxy: str | None) -> None:
+        self.opening = aiohttp.ClientRequest(
+            method,
+            URL(url, encoded=True),
+            loop=asyncio.get_running_loop(),
+            proxy=None if proxy is None else URL(proxy),
+        )
+        parts = self.opening.url
+        is_relayed = proxy is not None and parts.scheme == "http"
+        self._line = f"{method} {parts if is_relayed else parts.raw_path_qs} HTTP/1.1\r\n"
+
+    def head(self, headers: Headers, body: bytes) -> bytes:
+        """The head of a request, to its empty line. Raises ValueError where a header would be more than one."""
+        given = {name.lower() for name, _ in headers}
+        own = self.opening.headers  # of the URL and of the proxy's, as they are known once the connection stands
+        lines = [f"{name}: {own[name]}\r\n" for name in _OWN_HEADERS if name in own and name.lower() not in given]
+        lines += [f"{name}: {value}\r\n" for name, value in headers]
+        lines.append(f"content-length: {len(body)}\r\n\r\n")
+        block = "".join(lines)
+        if block.count("\n") != len(lines) + 1 or block.count("\r") != len(lines) + 1 or "\0" in block:
+            raise ValueError("a header with a line break")
+        return (self._line + block).encode()
+
+
+class _Pool:
+    """Connections that wait to be used again, by where they go."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+        self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=30)
+        self._timeout = aiohttp.ClientTimeout(connect=deadlines.first_byte_s, sock_connect=deadlines.connect_s)
+        self._proxies = _Proxies()
+        self._addresses: OrderedDict[tuple[str, str], _Address] = OrderedDict()
+
+    def address(self, request: HttpRequest) -> _Address:
+        """Where a request goes. Raises ValueError for a URL that is none."""
+        key = (request.method, request.url)
+        known = self._addresses.get(key)
+        if known is None:
+            known = self._addresses[key] = _Address(*key, self._proxies.of(request.url))
+            if len(self._addresses) > _MAX_ADDRESSES:
+                self._addresses.popitem(last=False)
+        return known
+
+    async def connect(self, address: _Address) -> aiohttp.connector.Connection:
+        """A connection, used before or new."""
+        return await self._connector.connect(address.opening, [], self._timeout)
+
+    def wire(self, connection: aiohttp.connector.Connection) -> Wire:
+        """What reads a connection: from its first call on, for as long as it stands."""
+        transport, keeper = connection.transport, connection.protocol
+        if transport is None or keeper is None:
+            raise ConnectionResetError("lost while it was taken")
+        known = transport.get_protocol()
+        if isinstance(known, Wire):
+            return known
+        wire = Wire(keeper, transport, self.deadlines)
+        transport.set_protocol(wire)
+        return wire
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._connector.close()
+
+
 class _Call:
     """One HTTP call as a context manager."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        request: HttpRequest,
-        deadlines: Deadlines,
-        credentials: Credentials,
-        proxy: str | None,
-    ) -> None:
-        self._proxy = proxy
-        self._session = session
+    def __init__(self, pool: _Pool, request: HttpRequest, credentials: Credentials) -> None:
+        self._pool = pool
         self._request: HttpRequest | None = request
-        self._deadlines = deadlines
         self._credentials = credentials
-        self._response: aiohttp.ClientResponse | None = None
-        self._reply: HttpReply | None = None
+        self._connection: aiohttp.connector.Connection | None = None
+        self._wire: Wire | None = None
+        self._is_open = False
 
-    async def __aenter__(self) -> HttpReply:
-        request, deadlines = self._request, self._deadlines
+    async def __aenter__(self) -> Wire:
+        request = self._request
         self._request = None  # its body may be large, and it is sent once
         assert request is not None, "a call is made once"
-        loop_time = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(deadlines.first_byte_s):
-                headers = request.headers
-                if request.credential is not None:
+            headers = request.headers
+            if request.credential is not None:
+                async with asyncio.timeout(self._pool.deadlines.first_byte_s):
                     headers = await self._credentials.headers(request)
-                self._response = await self._session.request(
-                    request.method,
-                    _as_written(request.url),
-                    data=request.body or None,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
+            address = self._pool.address(request)
+            self._connection = await self._pool.connect(address)
+            wire = self._wire = self._pool.wire(self._connection)
+            wire.begin(address.head(headers, request.body), request.body)
+            await wire.answered()
+            self._is_open = True
         except TimeoutError as error:
-            raise _no_answer() from error
+            raise no_answer() from error
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
-            raise UpstreamFault("transport", "The model provider could not be reached.") from error
-        if request.credential is not None and self._response.status in (401, 403):
+            raise unreachable() from error
+        finally:
+            if not self._is_open:
+                self._leave()
+        if request.credential is not None and wire.status in (401, 403):
             self._credentials.forget(request.credential)
-        self._reply = HttpReply(self._response, deadlines, loop_time + deadlines.total_s)
-        return self._reply
+        return wire
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        response = self._response
-        if self._reply is not None:
-            self._reply.leave()
-        if response is None:
-            return
-        if kind is None and not response.content.at_eof():
-            await _drain(response)
-        response.close() if not response.content.at_eof() else response.release()
+        if kind is None and self._wire is not None and not self._wire.is_whole:
+            await _drain(self._wire)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The connection goes back to the pool if its answer was read to the end, and is closed if not."""
+        is_reusable = self._wire is not None and self._wire.end()
+        if self._connection is not None:
+            self._connection.release() if is_reusable else self._connection.close()
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _drain(wire: Wire) -> None:
     """Give the last chunk a moment to arrive, so that the connection can be used again."""
     try:
         async with asyncio.timeout(_DRAIN_S):
-            while await response.content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError):
+            await wire.pour(lambda data: True)
+    except (TimeoutError, UpstreamFault):
         return
 
 
-class _Reply(ABC):
-    """An answer whose body is still to be read, under the deadlines: the same for HTTP and for the simulator."""
-
-    def __init__(self, status: int, deadlines: Deadlines, ends_at: float) -> None:
-        self.status = status
-        self._idle_s = deadlines.idle_s
-        self._ends_at = ends_at
-
-    @property
-    @abstractmethod
-    def headers(self) -> Mapping[str, str]:
-        """By lower-case names."""
-
-    @abstractmethod
-    async def _next(self) -> bytes:
-        """The next bytes, b"" at the end; raises UpstreamFault (transport, timeout)."""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, in the pieces it came in; raises UpstreamFault (transport, timeout)."""
-        left_bytes = MAX_ANSWER_BYTES
-        while chunk := await self._next():
-            left_bytes -= len(chunk)
-            if left_bytes < 0:
-                raise UpstreamFault("transport", f"The model provider sent more than {MAX_ANSWER_BYTES >> 20} MB.")
-            yield chunk
-
-    async def read(self, limit_bytes: int) -> bytes:
-        """The body's first `limit_bytes`."""
-        pieces: list[bytes] = []
-        size_bytes = 0
-        while size_bytes < limit_bytes and (chunk := await self._next()):
-            pieces.append(chunk)
-            size_bytes += len(chunk)
-        return b"".join(pieces)[:limit_bytes]
-
-
-class HttpReply(_Reply):
-    """An HTTP answer. One timer serves all of its waits: it is moved on only when it fires (a timer a wait costs more
-    than the wait's own work)."""
-
-    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends_at: float) -> None:
-        super().__init__(response.status, deadlines, ends_at)
-        self._headers = response.headers
-        self._content = response.content
-        self._loop = asyncio.get_running_loop()
-        self._due: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {name.lower(): value for name, value in self._headers.items()}
-
-    async def _next(self) -> bytes:
-        try:
-            if chunk := self._content.read_nowait():
-                return chunk
-            self._due = min(self._loop.time() + self._idle_s, self._ends_at)
-            if self._timer is None:
-                self._timer = self._loop.call_at(self._due, self._look)
-            return await self._content.readany()
-        except TimeoutError as error:
-            raise _fell_silent() from error
-        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
-            raise _broke() from error
-        finally:
-            self._due = None
-
-    def _look(self) -> None:
-        """Whoever has waited too long hears of it; else look again when that would be so."""
-        self._timer = None
-        if self._due is None:
-            return
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
-        else:
-            self._content.set_exception(TimeoutError())
-
-    def leave(self) -> None:
-        """The call is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-class SimulatedReply(_Reply):
+class SimulatedReply(Reply):
     """The simulator's answer."""
 
     def __init__(self, reply: LocalReply, deadlines: Deadlines, ends_at: float) -> None:
-        super().__init__(reply.status, deadlines, ends_at)
+        self.status = reply.status
         self._headers = reply.headers
         self._body = aiter(reply.chunks)
+        self._idle_s = deadlines.idle_s
+        self._ends_at = ends_at
+        self._pouring: asyncio.Timeout | None = None
+        self._has_enough = False
 
     @property
     def headers(self) -> Mapping[str, str]:
         return self._headers
 
-    async def _next(self) -> bytes:
-        deadline = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
+    async def pour(self, sink: Sink) -> None:
+        """See Reply.pour."""
+        loop = asyncio.get_running_loop()
+        self._has_enough = False
         try:
-            async with asyncio.timeout_at(deadline):
-                return await anext(self._body, b"")
+            async with asyncio.timeout(None) as self._pouring:
+                while not self._has_enough:
+                    self._pouring.reschedule(min(loop.time() + self._idle_s, self._ends_at))
+                    chunk = await anext(self._body, b"")
+                    if not chunk or not sink(chunk):
+                        return
         except TimeoutError as error:
-            raise _fell_silent() from error
+            if not self._has_enough:
+                raise fell_silent() from error
+        finally:
+            self._pouring = None
+
+    def hang_up(self) -> None:
+        """See Reply.hang_up."""
+        self._has_enough = True
+        if self._pouring is not None:
+            self._pouring.reschedule(asyncio.get_running_loop().time())
 
 
 class _LocalCall:
@@ -299,31 +278,10 @@ class _LocalCall:
             async with asyncio.timeout(self._deadlines.first_byte_s):
                 reply = await self._simulator.answer(self._request)
         except TimeoutError as error:
-            raise _no_answer() from error
+            raise no_answer() from error
         return SimulatedReply(reply, self._deadlines, began_at + self._deadlines.total_s)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
-
-
-@lru_cache(maxsize=1024)
-def _as_written(url: str) -> URL:
-    """The URL byte for byte: a model's name may hold escapes, and a signature covers the path as it stands.
-
-    Kept, for it keeps its own parts once they were asked for.
-    """
-    return URL(url, encoded=True)
-
-
-def _fell_silent() -> UpstreamFault:
-    return UpstreamFault("timeout", "The model provider stopped sending in the middle of its answer.")
-
-
-def _broke() -> UpstreamFault:
-    return UpstreamFault("transport", "The connection to the model provider broke.")
-
-
-def _no_answer() -> UpstreamFault:
-    return UpstreamFault("timeout", "The model provider did not answer in time.")

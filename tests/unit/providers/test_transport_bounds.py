@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 
 from antiphon.protocol.errors import UpstreamFault
-from antiphon.providers import transport as module
+from antiphon.providers import http_wire as module
 from antiphon.providers.base import HttpRequest
-from antiphon.providers.transport import Deadlines, HttpReply, SimulatedReply, Transport
+from antiphon.providers.transport import Deadlines, Transport
 
 CHUNK = b"x" * 65_536
 
@@ -36,10 +36,6 @@ async def flood() -> AsyncIterator[str]:
 async def test_an_answer_without_end_is_a_fault(flood: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 3 << 20)
 
-    async def read(reply: HttpReply | SimulatedReply) -> None:
-        async for _ in reply.chunks():
-            pass
-
     async with Transport(Deadlines()) as transport, transport.send(HttpRequest("POST", flood, (), b"{}")) as reply:
         with pytest.raises(UpstreamFault, match="more than 3 MB"):
-            await read(reply)
+            await reply.pour(lambda data: True)
