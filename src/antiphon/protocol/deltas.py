@@ -33,7 +33,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     service_tier: str | None = None
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """Visible text. `logprobs` is a JSON array in OpenAI's shape, or None."""
 
     key: int
@@ -49,7 +49,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class Cited(msgspec.Struct, frozen=True):
+class Cited(msgspec.Struct, frozen=True, gc=False):
     """One annotation object, in OpenAI's shape, on the message part that is open under `key`."""
 
     key: int
@@ -97,7 +97,7 @@ class CallArguments(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class Native(msgspec.Struct, frozen=True):
+class Native(msgspec.Struct, frozen=True, gc=False):
     """An output item in the provider's Responses shape, forwarded but for its `id`.
 
     `stage` "added" opens it, "done" closes it; a lone "done" opens and closes.
@@ -109,7 +109,7 @@ class Native(msgspec.Struct, frozen=True):
     stage: Literal["added", "done"] = "done"
 
 
-class NativeEvent(msgspec.Struct, frozen=True):
+class NativeEvent(msgspec.Struct, frozen=True, gc=False):
     """A streamed event about a native item; item_id, output_index and sequence_number are replaced by ours."""
 
     key: int
@@ -117,7 +117,7 @@ class NativeEvent(msgspec.Struct, frozen=True):
     event: msgspec.Raw
 
 
-class Carried(msgspec.Struct, frozen=True):
+class Carried(msgspec.Struct, frozen=True, gc=False):
     """The provider's own blocks of the reasoning item under `key` alone, one JSON value, byte for byte.
 
     Comes before that item's `Ended` (or the end of the turn): it is sealed into `encrypted_content`, so that a client
@@ -152,7 +152,7 @@ class Used(msgspec.Struct, frozen=True, gc=False):
     usage: Usage
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """The turn's blocks as this provider wants them back, one JSON value, byte for byte.
 
     `essential` says that replaying without them loses more than the public items and the reasoning items' `Carried`
@@ -163,7 +163,7 @@ class Kept(msgspec.Struct, frozen=True):
     essential: bool = False
 
 
-class Removed(msgspec.Struct, frozen=True):
+class Removed(msgspec.Struct, frozen=True, gc=False):
     """The provider dropped reasoning we sent (Anthropic `input_transformations`)."""
 
     reason: str

@@ -232,7 +232,7 @@ def type_of(event: Event) -> str:
 
 def frame_head(event: Event) -> bytes:
     """The first line of the event's frame, and the beginning of its second."""
-    return _HEADS.get(type(event)) or _frame_head(type_of(event))
+    return DELTA_HEADS.get(type(event)) or _frame_head(type_of(event))
 
 
 @lru_cache(maxsize=512)
@@ -240,9 +240,10 @@ def _frame_head(event_type: str) -> bytes:
     return b"event: " + event_type.encode() + b"\ndata: "
 
 
-_HEADS: Final[dict[type[msgspec.Struct], bytes]] = {
+DELTA_HEADS: Final[dict[type[msgspec.Struct], bytes]] = {
     kind: _frame_head(str(kind.__struct_config__.tag)) for kind in DELTAS
 }
+"""What `frame_head` says of deltas."""
 
 
 def encode_event(event: Event) -> bytes:

@@ -21,12 +21,14 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Execution = Literal["server", "client"]
 
 
-class InputText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_text", tag_field="type"):
+class InputText(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_text", tag_field="type"):
     text: str
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_image", tag_field="type"):
+class InputImage(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_image", tag_field="type"
+):
     """`image_url` is an http(s) or data: URL."""
 
     detail: Literal["low", "high", "auto", "original"] | UnsetType | None = UNSET
@@ -35,7 +37,7 @@ class InputImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="i
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_file", tag_field="type"):
+class InputFile(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_file", tag_field="type"):
     """One of file_data (base64 or data: URL), file_url, file_id."""
 
     filename: str | UnsetType | None = UNSET
@@ -46,35 +48,45 @@ class InputFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="in
     prompt_cache_breakpoint: msgspec.Raw | UnsetType = UNSET
 
 
-class InputAudio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_audio", tag_field="type"):
+class InputAudio(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_audio", tag_field="type"
+):
     input_audio: msgspec.Raw
 
 
-class InputVideo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="input_video", tag_field="type"):
+class InputVideo(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="input_video", tag_field="type"
+):
     """Open Responses only, inside function_call_output."""
 
     video_url: str
 
 
-class OutputText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="output_text", tag_field="type"):
+class OutputText(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="output_text", tag_field="type"
+):
     text: str
     annotations: tuple[msgspec.Raw, ...] = ()
     logprobs: tuple[msgspec.Raw, ...] | None = ()
 
 
-class RefusalPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refusal", tag_field="type"):
+class RefusalPart(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="refusal", tag_field="type"):
     refusal: str
 
 
-class SummaryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="summary_text", tag_field="type"):
+class SummaryText(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="summary_text", tag_field="type"
+):
     text: str
 
 
-class ReasoningText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reasoning_text", tag_field="type"):
+class ReasoningText(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="reasoning_text", tag_field="type"
+):
     text: str
 
 
-class PlainText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="text", tag_field="type"):
+class PlainText(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="text", tag_field="type"):
     """A `text` part, as conversation items and some clients write it."""
 
     text: str
@@ -94,7 +106,7 @@ ContentPart = (
 )
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="message", tag_field="type"):
+class Message(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="message", tag_field="type"):
     """A message of any role; `content` as the client or the model wrote it."""
 
     role: Role
@@ -104,7 +116,9 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mess
     phase: str | UnsetType | None = UNSET
 
 
-class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function_call", tag_field="type"):
+class FunctionCall(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="function_call", tag_field="type"
+):
     """`arguments` is JSON text exactly as the model wrote it."""
 
     call_id: str
@@ -118,7 +132,7 @@ class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class FunctionCallOutput(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function_call_output", tag_field="type"
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="function_call_output", tag_field="type"
 ):
     output: str | tuple[ContentPart, ...]
     call_id: str | UnsetType | None = UNSET
@@ -129,7 +143,9 @@ class FunctionCallOutput(
     caller: msgspec.Raw | UnsetType = UNSET
 
 
-class CustomToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="custom_tool_call", tag_field="type"):
+class CustomToolCall(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="custom_tool_call", tag_field="type"
+):
     """`input` is free text."""
 
     call_id: str
@@ -143,7 +159,7 @@ class CustomToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 class CustomToolCallOutput(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="custom_tool_call_output", tag_field="type"
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="custom_tool_call_output", tag_field="type"
 ):
     call_id: str
     output: str | tuple[ContentPart, ...]
@@ -152,7 +168,7 @@ class CustomToolCallOutput(
     caller: msgspec.Raw | UnsetType = UNSET
 
 
-class Reasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reasoning", tag_field="type"):
+class Reasoning(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="reasoning", tag_field="type"):
     """`encrypted_content` is ours (sealed replay record) or, on a native upstream's items, the provider's."""
 
     summary: tuple[SummaryText, ...] = ()
@@ -162,12 +178,14 @@ class Reasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="re
     status: ItemStatus | UnsetType | None = UNSET
 
 
-class ItemReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="item_reference", tag_field="type"):
+class ItemReference(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="item_reference", tag_field="type"
+):
     id: str
 
 
 class AdditionalTools(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="additional_tools", tag_field="type"
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="additional_tools", tag_field="type"
 ):
     """More tools from this place of the conversation on (Codex "responses lite" sends all its tools so)."""
 
@@ -176,7 +194,9 @@ class AdditionalTools(
     id: str | UnsetType | None = UNSET
 
 
-class ToolSearchCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tool_search_call", tag_field="type"):
+class ToolSearchCall(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="tool_search_call", tag_field="type"
+):
     """`arguments` is any JSON value. With execution "client" the client runs the search."""
 
     arguments: msgspec.Raw
@@ -187,7 +207,7 @@ class ToolSearchCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 class ToolSearchOutput(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tool_search_output", tag_field="type"
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="tool_search_output", tag_field="type"
 ):
     tools: tuple[Tool, ...]
     id: str | UnsetType | None = UNSET
@@ -196,7 +216,7 @@ class ToolSearchOutput(
     status: ItemStatus | UnsetType | None = UNSET
 
 
-class Opaque(msgspec.Struct, frozen=True):
+class Opaque(msgspec.Struct, frozen=True, gc=False):
     """An item whose inside nobody here reads: kept as it came, JSON and all."""
 
     type: str

@@ -18,14 +18,14 @@ INCLUDE_ENCRYPTED_REASONING: Final = "reasoning.encrypted_content"
 INCLUDE_LOGPROBS: Final = "message.output_text.logprobs"
 
 
-class InputItem(msgspec.Struct, frozen=True):
+class InputItem(msgspec.Struct, frozen=True, gc=False):
     """One input item: as the program reads it, and the JSON object the client sent (tolerated extras removed)."""
 
     item: Item
     raw: msgspec.Raw
 
 
-class TextFormat(msgspec.Struct, frozen=True):
+class TextFormat(msgspec.Struct, frozen=True, gc=False):
     """`text.format`. `schema` is the client's JSON Schema, only with type json_schema; its `name` is then set too."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
@@ -35,12 +35,12 @@ class TextFormat(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     format: TextFormat = TextFormat()
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class ReasoningSettings(msgspec.Struct, frozen=True):
+class ReasoningSettings(msgspec.Struct, frozen=True, gc=False):
     """`effort`: none minimal low medium high xhigh max; `summary`: auto concise detailed."""
 
     effort: str | None = None
@@ -49,7 +49,7 @@ class ReasoningSettings(msgspec.Struct, frozen=True):
     mode: str | None = None
 
 
-class PromptReference(msgspec.Struct, frozen=True):
+class PromptReference(msgspec.Struct, frozen=True, gc=False):
     """`prompt`: a template by id, one of its versions, and values for its placeholders (JSON text or content part)."""
 
     id: str
@@ -57,7 +57,7 @@ class PromptReference(msgspec.Struct, frozen=True):
     variables: dict[str, msgspec.Raw] | None = None
 
 
-class CreateResponse(msgspec.Struct, frozen=True, kw_only=True):
+class CreateResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One request. None means "not said" where the API has no documented default."""
 
     model: str

@@ -18,16 +18,16 @@ from .request import CreateResponse, PromptReference, ReasoningSettings, Text
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 
-class InputTokensDetails(msgspec.Struct, frozen=True):
+class InputTokensDetails(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int
     cache_write_tokens: int
 
 
-class OutputTokensDetails(msgspec.Struct, frozen=True):
+class OutputTokensDetails(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: int
 
 
-class ResponseUsage(msgspec.Struct, frozen=True):
+class ResponseUsage(msgspec.Struct, frozen=True, gc=False):
     """Token counts as OpenAI shows them."""
 
     input_tokens: int
@@ -49,22 +49,22 @@ class ResponseUsage(msgspec.Struct, frozen=True):
         )
 
 
-class ResponseError(msgspec.Struct, frozen=True):
+class ResponseError(msgspec.Struct, frozen=True, gc=False):
     code: str
     message: str
 
 
-class IncompleteDetails(msgspec.Struct, frozen=True):
+class IncompleteDetails(msgspec.Struct, frozen=True, gc=False):
     reason: Literal["max_output_tokens", "content_filter", "steered"]
 
 
-class ConversationEcho(msgspec.Struct, frozen=True):
+class ConversationEcho(msgspec.Struct, frozen=True, gc=False):
     """The conversation that the response belongs to."""
 
     id: str
 
 
-class FormatEcho(msgspec.Struct, frozen=True, omit_defaults=True):
+class FormatEcho(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`text.format` as sent back; the JSON Schema fields only where there is a schema."""
 
     type: str
@@ -74,7 +74,7 @@ class FormatEcho(msgspec.Struct, frozen=True, omit_defaults=True):
     strict: bool | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class TextEcho(msgspec.Struct, frozen=True):
+class TextEcho(msgspec.Struct, frozen=True, gc=False):
     format: FormatEcho
     verbosity: str = "medium"
 
@@ -93,7 +93,7 @@ class TextEcho(msgspec.Struct, frozen=True):
         return cls(echo, text.verbosity or "medium")
 
 
-class ReasoningEcho(msgspec.Struct, frozen=True):
+class ReasoningEcho(msgspec.Struct, frozen=True, gc=False):
     """`context` and `mode` only where the client said them: Open Responses does not know them."""
 
     effort: str | None = None

@@ -40,56 +40,54 @@ class SseDecoder:
     """Bytes to events. Raises UpstreamFault("transport") when one event grows past MAX_EVENT_BYTES."""
 
     def __init__(self) -> None:
-        self._tail = b""
-        self._name = b""
-        self._lines: list[bytes] = []
+        self._held: list[bytes] = []
         self._size_bytes = 0
+        self._half_end: bytes = b""
         self._is_start = True
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that `chunk` completes."""
+        if self._is_start or self._half_end or b"\r" in chunk:
+            chunk = self._plain(chunk)
+        held = self._held
+        if b"\n\n" not in chunk and not (held and held[-1][-1:] == chunk[:1] == b"\n"):
+            self._hold(chunk)
+            return []
+        if held:
+            chunk = b"".join((*held, chunk))
+            self._held, self._size_bytes = [], 0
+        blocks = chunk.split(b"\n\n")
+        self._hold(blocks.pop())
+        is_ascii = chunk.isascii()
         events: list[SseEvent] = []
-        for line in self._lines_of(self._tail + chunk if self._tail else chunk):
-            if not line:
-                if self._lines:
-                    events.append(self._event())
-                self._name = b""
-            elif line[:5] == b"data:":  # a slice: this loop is the hottest of all, and a call costs more
-                self._lines.append(line[6:] if line[5:6] == b" " else line[5:])
-                self._size_bytes += len(line)
-            elif line[:6] == b"event:":
-                self._name = line[6:].strip()
-            elif line == b"data":
-                self._lines.append(b"")
-                self._size_bytes += len(line)
+        for block in blocks:
+            if block[:6] == b"data: " and b"\n" not in block:  # as most are: this loop is the hottest of all
+                events.append(SseEvent("", block[6:] if is_ascii else as_utf8(block[6:])))
+            else:
+                events += _events_of(block)
         return events
 
-    def _lines_of(self, buffered: bytes) -> list[bytes]:
-        """The whole lines of what has come; the rest waits in `_tail`."""
-        if self._is_start:
-            if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
-                self._tail = buffered
-                return []
-            buffered = buffered.removeprefix(_BOM)
-            self._is_start = False
-        # A CR at the very end may be the first half of CRLF: keep it for the next chunk.
-        held = b""
-        if b"\r" in buffered:
-            if buffered.endswith(b"\r"):
-                buffered, held = buffered[:-1], b"\r"
-            buffered = buffered.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = buffered.split(b"\n")
-        self._tail = lines.pop() + held
-        if len(self._tail) + self._size_bytes > MAX_EVENT_BYTES:
-            raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
-        return lines
+    def _hold(self, rest: bytes) -> None:
+        """The beginning of an event whose end has not come."""
+        if rest:
+            self._held.append(rest)
+            self._size_bytes += len(rest)
+            if self._size_bytes > MAX_EVENT_BYTES:
+                raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
 
-    def _event(self) -> SseEvent:
-        lines, self._lines = self._lines, []
-        self._size_bytes = 0
-        joined = lines[0] if len(lines) == 1 else b"\n".join(lines)
-        name = self._name.decode("utf-8", "replace") if self._name else ""
-        return SseEvent(name, joined if joined.isascii() else as_utf8(joined))
+    def _plain(self, chunk: bytes) -> bytes:
+        """The bytes without a mark at their beginning, and with LF for every end of a line."""
+        chunk = self._half_end + chunk
+        self._half_end = b""
+        if self._is_start:
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                self._half_end = chunk
+                return b""
+            chunk = chunk.removeprefix(_BOM)
+            self._is_start = False
+        if chunk.endswith(b"\r"):  # perhaps the first half of CRLF: it waits for the next chunk
+            chunk, self._half_end = chunk[:-1], b"\r"
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def close(self) -> list[SseEvent]:
         """The bytes have ended: an event whose last blank line is missing is still delivered.
@@ -97,4 +95,18 @@ class SseDecoder:
         The grammar discards it, but several servers end their stream right after `data: [DONE]`; a half-written JSON
         document cannot pass as a whole one, the dialect's own decoder refuses it.
         """
-        return self.feed(b"\n\n") if self._tail or self._lines else []
+        return self.feed(b"\n\n") if self._held or self._half_end else []
+
+
+def _events_of(block: bytes) -> list[SseEvent]:
+    """The event that these lines are; none where they hold no data."""
+    name = b""
+    lines: list[bytes] = []
+    for line in block.split(b"\n"):
+        if line[:5] == b"data:":
+            lines.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif line[:6] == b"event:":
+            name = line[6:].strip()
+        elif line == b"data":
+            lines.append(b"")
+    return [SseEvent(name.decode("utf-8", "replace"), as_utf8(b"\n".join(lines)))] if lines else []

@@ -13,11 +13,11 @@ import msgspec
 Raw = msgspec.Raw
 
 
-class Details(msgspec.Struct, frozen=True):
+class Details(msgspec.Struct, frozen=True, gc=False):
     thinking_tokens: int | None = None
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -25,16 +25,16 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens_details: Details | None = None
 
 
-class Transformation(msgspec.Struct, frozen=True):
+class Transformation(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     reason: str = ""
 
 
-class Container(msgspec.Struct, frozen=True):
+class Container(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
     container: Container | None = None
     model: str = ""
@@ -45,12 +45,12 @@ class Message(msgspec.Struct, frozen=True):
     input_transformations: tuple[Transformation, ...] | None = None
 
 
-class StopDetails(msgspec.Struct, frozen=True):
+class StopDetails(msgspec.Struct, frozen=True, gc=False):
     category: str | None = None
     explanation: str | None = None
 
 
-class Start(msgspec.Struct, frozen=True):
+class Start(msgspec.Struct, frozen=True, gc=False):
     """The fields of any block as it opens; a citation's and a result's stay in the raw block."""
 
     type: str = ""
@@ -63,7 +63,7 @@ class Start(msgspec.Struct, frozen=True):
     input: Raw = Raw(b"{}")
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     text: str = ""
     thinking: str = ""
@@ -74,16 +74,16 @@ class Delta(msgspec.Struct, frozen=True):
     stop_details: StopDetails | None = None
 
 
-class _Tag(msgspec.Struct, frozen=True):
+class _Tag(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
 
 
-class Error(msgspec.Struct, frozen=True):
+class Error(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
     message: str = ""
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     index: int = 0
     message: Raw = Raw(b"{}")
@@ -94,7 +94,7 @@ class Event(msgspec.Struct, frozen=True):
     input_transformations: tuple[Transformation, ...] | None = None
 
 
-class Citation(msgspec.Struct, frozen=True):
+class Citation(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     url: str | None = None
     source: str | None = None

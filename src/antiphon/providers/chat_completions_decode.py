@@ -108,30 +108,36 @@ class ChatDecoder:
         for event in events:
             if self._is_over:
                 break
-            deltas += self._event(event, on_broken)
+            payload = event.data
+            if payload[:1] != b"{":
+                deltas += self._plain(payload, on_broken)
+                continue
+            try:
+                chunk = _decode_chunk(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise on_broken(error) from error
+            text = _text_alone(chunk)
+            if text and (more := self._answer.go_on(text)) is not None:
+                deltas.append(more)
+            elif event.name == "error" and chunk.error == NULL:
+                deltas.append(self._fail(payload))
+            else:
+                deltas += self._chunk(chunk)
         return deltas
 
-    def _event(self, event: SseEvent, on_broken: Callable[[Exception], Exception]) -> list[Delta]:
-        payload = event.data
-        if payload[:1] != b"{":
-            payload = payload.strip()
-            if payload == _DONE:
-                self._was_done = True
-                return self._finish() if self._is_whole else []
-            if not payload:
-                return []
-        try:
-            chunk = _decode_chunk(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise on_broken(error) from error
-        if event.name == "error" and chunk.error == NULL:
-            return [self._fail(payload)]
-        return self._chunk(chunk)
+    def _plain(self, payload: bytes, on_broken: Callable[[Exception], Exception]) -> list[Delta]:
+        """What is no JSON object: the end, nothing at all, or an object after white space."""
+        payload = payload.strip()
+        if payload == _DONE:
+            self._was_done = True
+            return self._finish() if self._is_whole else []
+        if payload[:1] == b"{":
+            return self._events([SseEvent("", payload)], on_broken)
+        if payload:
+            raise on_broken(ValueError("no JSON object"))
+        return []
 
     def _chunk(self, chunk: Chunk) -> list[Delta]:
-        text = _text_alone(chunk)
-        if text and (more := self._answer.go_on(text)) is not None:
-            return [more]
         if failure := _error_of(chunk):
             return [self._fail(failure)]
         deltas: list[Delta] = []

@@ -25,7 +25,7 @@ class CustomDelta(msgspec.Struct, frozen=True, gc=False):
     input: str | None = None
 
 
-class CallDelta(msgspec.Struct, frozen=True):
+class CallDelta(msgspec.Struct, frozen=True, gc=False):
     """`extra_content` is Google's: the thought signature of a call, which must come back with it."""
 
     index: int | None = None
@@ -39,7 +39,7 @@ class TextChunk(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
 
 
-class ContentChunk(msgspec.Struct, frozen=True):
+class ContentChunk(msgspec.Struct, frozen=True, gc=False):
     """One chunk of list content (Mistral): text, thinking, reference, tool_reference."""
 
     type: str = "text"
@@ -64,7 +64,7 @@ class ReasoningDetail(msgspec.Struct):
     index: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class UrlCitation(msgspec.Struct, frozen=True):
+class UrlCitation(msgspec.Struct, frozen=True, gc=False):
     """OpenAI's and OpenRouter's nested citation; offsets count characters."""
 
     url: str = ""
@@ -73,12 +73,12 @@ class UrlCitation(msgspec.Struct, frozen=True):
     end_index: int = 0
 
 
-class Annotation(msgspec.Struct, frozen=True):
+class Annotation(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     url_citation: UrlCitation | None = None
 
 
-class MessageDelta(msgspec.Struct, frozen=True):
+class MessageDelta(msgspec.Struct, frozen=True, gc=False):
     content: str | tuple[ContentChunk, ...] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -102,11 +102,11 @@ class MessageDelta(msgspec.Struct, frozen=True):
         )
 
 
-class Logprobs(msgspec.Struct, frozen=True):
+class Logprobs(msgspec.Struct, frozen=True, gc=False):
     content: tuple[Raw, ...] | None = None
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     index: int | None = None
     delta: MessageDelta | None = None
     message: MessageDelta | None = None
@@ -124,7 +124,7 @@ class CompletionDetails(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: int | None = None
 
 
-class UsageWire(msgspec.Struct, frozen=True):
+class UsageWire(msgspec.Struct, frozen=True, gc=False):
     """`prompt_cache_hit_tokens` is DeepSeek's, `cached_tokens` Moonshot's word for the cached part."""
 
     prompt_tokens: int | None = None
@@ -135,17 +135,17 @@ class UsageWire(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
 
 
-class GroqExtra(msgspec.Struct, frozen=True):
+class GroqExtra(msgspec.Struct, frozen=True, gc=False):
     usage: UsageWire | None = None
     error: Raw = NULL
 
 
-class SearchResult(msgspec.Struct, frozen=True):
+class SearchResult(msgspec.Struct, frozen=True, gc=False):
     url: str = ""
     title: str | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     model: str | None = None
     service_tier: str | None = None
@@ -157,7 +157,7 @@ class Chunk(msgspec.Struct, frozen=True):
     search_results: tuple[SearchResult, ...] | None = None
 
 
-class ReportedError(msgspec.Struct, frozen=True):
+class ReportedError(msgspec.Struct, frozen=True, gc=False):
     """An error object; a code may be a number (OpenRouter: the HTTP status)."""
 
     message: str | None = None

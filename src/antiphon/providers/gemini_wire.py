@@ -13,7 +13,7 @@ Raw = msgspec.Raw
 NO_ARGS: Final = Raw(b"{}")
 
 
-class _Wire(msgspec.Struct, frozen=True, rename="camel"):
+class _Wire(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Camel case on the wire."""
 
 

@@ -19,7 +19,7 @@ _ABSENT: Final = msgspec.Raw(b"")
 _T = TypeVar("_T")
 
 
-class StreamEvent(msgspec.Struct, frozen=True):
+class StreamEvent(msgspec.Struct, frozen=True, gc=False):
     """Any streamed event. `sequence_number` is not read: a gap in it says nothing that the bytes do not."""
 
     type: str = ""
@@ -41,7 +41,7 @@ class StreamEvent(msgspec.Struct, frozen=True):
     error: msgspec.Raw = _ABSENT
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """A part of a message's or a reasoning item's content, or of a summary."""
 
     type: str = ""
@@ -51,7 +51,7 @@ class Part(msgspec.Struct, frozen=True):
     logprobs: msgspec.Raw = _ABSENT
 
 
-class OutputItem(msgspec.Struct, frozen=True):
+class OutputItem(msgspec.Struct, frozen=True, gc=False):
     """What is read of an output item; the item itself travels as its own bytes."""
 
     type: str = ""
@@ -75,16 +75,16 @@ class OutputItem(msgspec.Struct, frozen=True):
         return self.content or ()
 
 
-class _CachedTokens(msgspec.Struct, frozen=True):
+class _CachedTokens(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: float | None = 0
     cache_write_tokens: float | None = 0
 
 
-class _ReasoningTokens(msgspec.Struct, frozen=True):
+class _ReasoningTokens(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: float | None = 0
 
 
-class WireUsage(msgspec.Struct, frozen=True):
+class WireUsage(msgspec.Struct, frozen=True, gc=False):
     """Token counts; details may be null or missing (pitfall 71)."""
 
     input_tokens: float | None = 0
@@ -104,11 +104,11 @@ class WireUsage(msgspec.Struct, frozen=True):
         )
 
 
-class _Incomplete(msgspec.Struct, frozen=True):
+class _Incomplete(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
-class WireResponse(msgspec.Struct, frozen=True):
+class WireResponse(msgspec.Struct, frozen=True, gc=False):
     """A response object, in an event or as the whole body."""
 
     id: str | None = None
@@ -121,7 +121,7 @@ class WireResponse(msgspec.Struct, frozen=True):
     usage: WireUsage | None = None
 
 
-class WireError(msgspec.Struct, frozen=True):
+class WireError(msgspec.Struct, frozen=True, gc=False):
     """The telling fields of an error; its message is read by `faults_report`, which knows nested bodies."""
 
     code: str | int | None = None

@@ -12,11 +12,14 @@ import math
 from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
-from antiphon.protocol.events import DELTAS, Event, encode_event, frame_head
+from antiphon.protocol.events import DELTA_HEADS, DELTAS, Event, encode_event, frame_head
 from antiphon.store.base import EventBatch
 
-_PADDING: Final = b"antiphon-padding"
 _PAD_TO: Final = 16
+_PADDINGS: Final = tuple(
+    b',"obfuscation":"' + b"antiphon-padding"[: _PAD_TO - length] + b'"}' for length in range(_PAD_TO)
+)
+"""The end of a delta's JSON, by the length of its text."""
 
 
 class Reader(Protocol):
@@ -159,11 +162,14 @@ class EventLog:
     def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
         """See Reader.frames."""
         pieces: list[bytes] = []
-        for number, event in enumerate(self._events[first - self._first : end - self._first], first):
-            payload = self.encoded(number)
+        events = self._events[first - self._first : end - self._first]
+        is_kept = self._encoded is not None
+        for number, event in enumerate(events, first):
+            payload = self.encoded(number) if is_kept else encode_event(event)
             if is_padded and isinstance(event, DELTAS):
-                payload = padded(payload, event.delta)
-            pieces += (frame_head(event), payload, b"\n\n")
+                pieces += (DELTA_HEADS[type(event)], payload[:-1], _PADDINGS[len(event.delta) % _PAD_TO], b"\n\n")
+            else:
+                pieces += (frame_head(event), payload, b"\n\n")
         return b"".join(pieces)
 
 
@@ -178,4 +184,4 @@ def padded(payload: bytes, text: str) -> bytes:
     Always the same for the same delta: a resumed stream has the same bytes.
     Source: OpenAI `stream_options.include_obfuscation`.
     """
-    return payload[:-1] + b',"obfuscation":"' + _PADDING[: _PAD_TO - len(text) % _PAD_TO] + b'"}'
+    return payload[:-1] + _PADDINGS[len(text) % _PAD_TO]
