@@ -105,12 +105,13 @@ async def test_draining_refuses_new_runs_and_says_so(rig: Rig) -> None:
 
 async def test_a_drain_cancels_what_is_late(rig: Rig) -> None:
     body = {"model": "sim/standard", "input": "#sim words 500\n#sim slow 20ms"}
-    run = rig.table.start(parse_request(msgspec.json.encode(body)), "proj_1", "key_1")
+    run = rig.table.admit(parse_request(msgspec.json.encode(body)), "proj_1", "key_1")
+    rig.table.own(run)
     await run.log.wait(0)
     assert await rig.table.drain(0) == 1
     assert run.log.is_closed
     with pytest.raises(Unavailable):
-        rig.table.start(run.request, "proj_1", "key_1")
+        rig.table.admit(run.request, "proj_1", "key_1")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ terminal). A log that goes on where recorded events end begins with a sequence n
 from __future__ import annotations
 
 import asyncio
-import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
@@ -33,8 +33,8 @@ class Reader(Protocol):
 
     def __len__(self) -> int: ...
 
-    async def wait(self, after: int, timeout_s: float | None = None) -> bool:
-        """Until the log is longer than `after` or closed; False when `timeout_s` passed first."""
+    async def wait(self, after: int) -> None:
+        """Until the log is longer than `after` or closed."""
         ...
 
     def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
@@ -58,10 +58,8 @@ class EventLog:
         self._first = first
         self._events: list[Event] = []
         self._encoded: dict[int, bytes] | None = {} if is_shared else None
-        self._waiters: list[tuple[asyncio.Future[bool], float]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._looks_at = math.inf
-        self._closing: list[asyncio.Future[bool]] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._on_news: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return self._first + len(self._events)
@@ -74,6 +72,8 @@ class EventLog:
         """Add an event and wake the readers; they run when the writer next awaits, so a burst wakes them once."""
         event.sequence_number = self._first + len(self._events)
         self._events.append(event)
+        if self._on_news is not None:
+            self._on_news()
         if self._waiters:
             self.wake()
 
@@ -81,59 +81,25 @@ class EventLog:
         """No more events. With `error`, the run was refused before its first event."""
         self.error = error
         self.is_closed = True
-        closing, self._closing = self._closing, []
-        for waiter in closing:
-            _release(waiter)
         self.wake()
-        if self._timer is not None:
-            self._timer.cancel()
+
+    def listen(self, on_news: Callable[[], None] | None) -> None:
+        """Who is told of every event when it is appended; one reader, beside those who wait."""
+        self._on_news = on_news
 
     def wake(self) -> None:
         """Let those who wait look again."""
         waiters, self._waiters = self._waiters, []
-        for waiter, _ in waiters:
-            _release(waiter)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
-    async def ended(self) -> None:
-        """Until the log is closed, whatever is appended meanwhile."""
-        if not self.is_closed:
-            waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            self._closing.append(waiter)
-            await waiter
-
-    async def wait(self, after: int, timeout_s: float | None = None) -> bool:
+    async def wait(self, after: int) -> None:
         """See Reader.wait."""
-        if len(self) > after or self.is_closed:
-            return True
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        if timeout_s is None:
-            self._waiters.append((waiter, math.inf))
-        else:
-            due = loop.time() + timeout_s
-            self._waiters.append((waiter, due))
-            if due < self._looks_at:
-                self._look_at(due)
-        return await waiter
-
-    def _look_at(self, due: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._looks_at = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._look)
-
-    def _look(self) -> None:
-        """Tell those who have waited too long. One timer serves all waits: one for each event of a slow stream, started
-        and stopped, costs as much as reading the event."""
-        self._timer, self._looks_at = None, math.inf
-        now, left = asyncio.get_running_loop().time(), self._waiters
-        self._waiters = [(waiter, due) for waiter, due in left if due > now]
-        for waiter, due in left:
-            if due <= now:
-                _release(waiter, has_news=False)
-        soonest = min((due for _, due in self._waiters), default=math.inf)
-        if soonest < math.inf:
-            self._look_at(soonest)
+        if len(self) <= after and not self.is_closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
@@ -171,11 +137,6 @@ class EventLog:
             else:
                 pieces += (frame_head(event), payload, b"\n\n")
         return b"".join(pieces)
-
-
-def _release(waiter: asyncio.Future[bool], *, has_news: bool = True) -> None:
-    if not waiter.done():
-        waiter.set_result(has_news)
 
 
 def padded(payload: bytes, text: str) -> bytes:

@@ -9,7 +9,6 @@ forgotten: the memory of a reader is one batch.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -58,19 +57,14 @@ class StoredLog:
     def __len__(self) -> int:
         return self._first + len(self._lines)
 
-    async def wait(self, after: int, timeout_s: float | None = None) -> bool:
+    async def wait(self, after: int) -> None:
         """See Reader.wait; events before `after` are forgotten. A response that was deleted ends its log."""
         self._forget(after)
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout_s is None else loop.time() + timeout_s
         while True:
             await self._load()
             if len(self) > after or self.is_closed:
-                return True
-            left_s = None if deadline is None else deadline - loop.time()
-            if left_s is not None and left_s <= 0:
-                return False
-            await self._watch.wait(left_s)
+                return
+            await self._watch.wait(None)
 
     def _forget(self, before: int) -> None:
         if before > self._first:

@@ -1,10 +1,14 @@
-"""The run table: owns the tasks of every run of this process, so that none is lost and all can be waited for."""
+"""The run table: knows every run of this process, so that none is lost and all can be stopped and waited for.
+
+A run whose client waits is carried out in the task that answers the client; any other has a task of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from antiphon.engine.context_base import Origin
@@ -16,13 +20,23 @@ from antiphon.protocol.request import CreateResponse
 from .run import Run, Stop, execute, keep
 
 
+@dataclass(slots=True)
+class _Live:
+    """A run, the task that carries it out, and those that work beside it. `over` is made for who waits for its end."""
+
+    run: Run
+    task: asyncio.Task[None]
+    beside: list[asyncio.Task[None]]
+    over: asyncio.Future[None] | None = None
+    is_stopped: bool = False
+
+
 class RunTable:
     """Starts runs, cancels them, and drains them when the server stops."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._runs: dict[str, Run] = {}
+        self._live: dict[str, _Live] = {}
         self._drain_began_at: float | None = None
         self.draining = asyncio.Event()
         """Set once new runs are refused."""
@@ -36,13 +50,14 @@ class RunTable:
         return self._drain_began_at is not None
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._live)
 
     def find(self, run_id: str) -> Run | None:
         """A run of this process."""
-        return self._runs.get(run_id)
+        live = self._live.get(run_id)
+        return None if live is None else live.run
 
-    def start(
+    def admit(
         self,
         request: CreateResponse,
         project: str,
@@ -52,11 +67,10 @@ class RunTable:
         idempotency_key: str | None = None,
         origin: Origin | None = None,
     ) -> Run:
-        """A new run, already on its way. Raises Unavailable while the server drains."""
+        """A new run, to be carried out. Raises Unavailable while the server drains."""
         self.check_open()
         run = Run(run_id or new_id("resp"), project, key_id, request, origin=origin or Origin(project))
         run.idempotency_key = idempotency_key
-        self.own(run)
         return run
 
     def check_open(self) -> None:
@@ -64,45 +78,69 @@ class RunTable:
         if self.is_draining:
             raise Unavailable("The server is shutting down. Please try again.")
 
+    async def carry(self, run: Run) -> None:
+        """Carry a run out in the task that calls; returns when it is over, also where it was stopped."""
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        live = self._enter(run, task)
+        try:
+            await execute(run, self._ports)
+        except asyncio.CancelledError:
+            if not live.is_stopped:
+                raise
+            task.uncancel()  # it was the run that was stopped, not who waits for it
+        finally:
+            self._leave(live)
+
     def own(self, run: Run, on_done: Callable[[], None] = lambda: None) -> None:
-        """Carry a run out; `on_done` is called when it is over, however it ended."""
-        beside: list[asyncio.Task[None]] = []
-        if run.request.conversation is not None or run.idempotency_key is not None:
-            beside.append(self._task(keep(run, self._ports)))
-        if run.recorder is not None:
-            run.recorder.on_lost = partial(self._lose, run)
-            beside.append(self._task(run.recorder.work()))
-        task = self._task(execute(run, self._ports), name=run.id)
-        self._tasks[run.id] = task
-        self._runs[run.id] = run
+        """Carry a run out in a task of its own; `on_done` is called when it is over, however it ended."""
+        live = self._enter(run, asyncio.get_running_loop().create_task(execute(run, self._ports), name=run.id))
 
         def end(_: asyncio.Task[None]) -> None:
-            for other in beside:
-                other.cancel()
-            self._tasks.pop(run.id, None)
-            self._runs.pop(run.id, None)
+            self._leave(live)
             on_done()
 
-        task.add_done_callback(end)
+        live.task.add_done_callback(end)
 
-    def _task(self, work: Coroutine[None, None, None], name: str | None = None) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work, name=name)
+    def _enter(self, run: Run, task: asyncio.Task[None]) -> _Live:
+        loop, beside = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+        if run.request.conversation is not None or run.idempotency_key is not None:
+            beside.append(loop.create_task(keep(run, self._ports)))
+        if run.recorder is not None:
+            run.recorder.on_lost = partial(self._lose, run)
+            beside.append(loop.create_task(run.recorder.work()))
+        live = self._live[run.id] = _Live(run, task, beside)
+        return live
+
+    def _leave(self, live: _Live) -> None:
+        self._live.pop(live.run.id, None)
+        for other in live.beside:
+            other.cancel()
+        if live.over is not None:
+            live.over.set_result(None)
 
     async def cancel(self, run: Run, stop: Stop = "left") -> None:
         """Stop a run; returns when its upstream is closed and its end written."""
-        task = self._stop(run, stop)
-        if task is not None:
-            await asyncio.wait([task])
+        live = self._stop(run, stop)
+        if live is not None:
+            await asyncio.wait([self._end_of(live)])
 
     def _lose(self, run: Run) -> None:
         self._stop(run, "lost")
 
-    def _stop(self, run: Run, stop: Stop) -> asyncio.Task[None] | None:
-        task = self._tasks.get(run.id)
-        if task is not None and not task.cancelling():
+    def _stop(self, run: Run, stop: Stop) -> _Live | None:
+        live = self._live.get(run.id)
+        if live is not None and not live.is_stopped:
+            live.is_stopped = True
             run.stop = stop
-            task.cancel()
-        return task
+            live.task.cancel()
+        return live
+
+    @staticmethod
+    def _end_of(live: _Live) -> asyncio.Future[None]:
+        if live.over is None:
+            live.over = asyncio.get_running_loop().create_future()
+        return live.over
 
     def begin_drain(self) -> None:
         """Refuse new runs from now on; may be called from a signal handler, and again."""
@@ -116,12 +154,12 @@ class RunTable:
         Background runs that are cut so go on in another process, or at the next start. Returns how many were cut.
         """
         self.begin_drain()
-        if not self._tasks or self._drain_began_at is None:
+        if not self._live or self._drain_began_at is None:
             return 0
         remaining_s = max(self._drain_began_at + deadline_s - time.monotonic(), 0)
-        _, late = await asyncio.wait(list(self._tasks.values()), timeout=remaining_s)
-        for run in list(self._runs.values()):
-            self._stop(run, "draining")
+        _, late = await asyncio.wait([self._end_of(live) for live in self._live.values()], timeout=remaining_s)
+        for live in list(self._live.values()):
+            self._stop(live.run, "draining")
         if late:
             await asyncio.wait(late)
         return len(late)

@@ -24,8 +24,8 @@ from antiphon.runs.stored_log import frame_of
 from antiphon.store.base import IdempotentAnswer
 from antiphon.store.store import Store
 
-from .encode import EVENT_STREAM, STREAM_HEADERS
 from .routes import Call, Handler
+from .stream import EVENT_STREAM, STREAM_HEADERS
 
 HEADER: Final = "idempotency-key"
 KEPT_S: Final = 86_400

@@ -25,11 +25,12 @@ from antiphon.store.store import Store
 
 from .asgi import Exchange
 from .bodies import Deleted
-from .encode import send_json, send_log, send_run
+from .encode import send_json, send_run
 from .idempotency import Idempotency, Ticket
 from .pages import Page, page_from
 from .reading import RequestReader
 from .routes import Call, Query, Route
+from .stream import EventStream, Outlet
 
 _encode: Final = msgspec.json.Encoder().encode
 _MOMENT_S: Final = 0.02
@@ -76,6 +77,7 @@ class ResponsesEndpoint:
         self._idempotency = idempotency
         self._store: Store = table.ports.store
         self._edges = edges
+        self._outlet = Outlet()
 
     def routes(self) -> tuple[Route, ...]:
         one = "/v1/responses/{response_id}"
@@ -130,16 +132,16 @@ class ResponsesEndpoint:
 
     async def _create_and_wait(self, call: Call, request: CreateResponse, ticket: Ticket) -> None:
         exchange, principal = call.exchange, call.principal
-        run = self._table.start(
+        run = self._table.admit(
             request, principal.project, principal.key_id, run_id=ticket.holder, idempotency_key=ticket.key
         )
         ticket.is_passed_on = True
         call.trace.run = run
         async with _Departure(exchange, lambda: self._cancel_when_gone(call, run)):
             if request.stream:
-                await send_run(exchange, run, self._edges.heartbeat_s)
+                await send_run(exchange, run, self._table, self._outlet, self._edges.heartbeat_s)
             else:
-                await send_json(exchange, run)
+                await send_json(exchange, run, self._table)
 
     async def _cancel_when_gone(self, call: Call, run: Run) -> None:
         """A foreground run ends with its reader: the upstream is closed at once."""
@@ -173,8 +175,12 @@ class ResponsesEndpoint:
         """Stream a background response's events; a reader who leaves leaves the run alone."""
         async with follow(self._store, call.project, response_id, after) as log, asyncio.TaskGroup() as group:
             departure = group.create_task(_departure(call))
+            heartbeat_s = self._edges.heartbeat_s
             try:
-                await send_log(call.exchange, log, after, self._edges.heartbeat_s, is_padded=is_padded)
+                async with EventStream(
+                    call.exchange, log, heartbeat_s=heartbeat_s, is_padded=is_padded, after=after
+                ) as stream:
+                    await stream.follow()
             finally:
                 departure.cancel()
 

@@ -184,7 +184,8 @@ class Connection:
         """One response to its end; its successor, if it was steered. Raises ApiError if it was refused."""
         lanes = list(self._lanes.values())
         origin = Origin(self._principal.project, local=self._memory.local(request.previous_response_id, lanes))
-        run = self._table.start(request, self._principal.project, self._principal.key_id, origin=origin)
+        run = self._table.admit(request, self._principal.project, self._principal.key_id, origin=origin)
+        self._table.own(run)
         self.responses += 1
         lane.run, lane.request = run, request
         try:

@@ -45,31 +45,31 @@ async def test_a_burst_of_events_wakes_a_reader_once() -> None:
     assert wakes == [3]
 
 
-async def test_wait_says_false_when_the_model_is_silent() -> None:
+async def test_every_reader_is_woken_by_an_event_and_by_the_end() -> None:
     log = EventLog()
-    assert await log.wait(0, 0.001) is False
+    for end in (lambda: log.append(delta("x")), log.close):
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(log.wait(len(log))) for _ in range(2)]
+            await asyncio.sleep(0)
+            assert not any(wait.done() for wait in waits)
+            end()
+
+
+def test_a_listener_is_told_of_every_event_until_it_leaves() -> None:
+    log = EventLog()
+    heard: list[int] = []
+    log.listen(lambda: heard.append(len(log)))
     log.append(delta("x"))
-    assert await log.wait(0, 0.001) is True
-
-
-async def test_each_reader_hears_of_silence_after_its_own_time() -> None:
-    log = EventLog()
-    async with asyncio.TaskGroup() as group:
-        patient = group.create_task(log.wait(0, 30))
-        hasty = group.create_task(log.wait(0, 0.01))
-        later = group.create_task(log.wait(0, 0.03))
-        endless = group.create_task(log.wait(0))
-        assert [await hasty, await later] == [False, False]
-        assert not patient.done()
-        log.append(delta("x"))
-    assert [patient.result(), endless.result()] == [True, True]
-    assert await log.wait(1, 0.01) is False
+    log.append(delta("y"))
+    log.listen(None)
+    log.append(delta("z"))
+    assert heard == [1, 2]
 
 
 async def test_a_reader_behind_the_end_does_not_wait() -> None:
     log = EventLog()
     log.append(delta("x"))
-    assert await log.wait(0) is True
+    await asyncio.wait_for(log.wait(0), 1)
 
 
 def test_closing_with_an_error_keeps_it_for_the_edge() -> None:

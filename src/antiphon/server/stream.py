@@ -1,0 +1,161 @@
+"""A log as server-sent events: what it gains in one turn of the loop is sent at the turn's end, in one write.
+
+The streams of a process are sent one directly after the other: whoever reads them is then woken once for many. Nothing
+of it takes a task, for an ASGI `send` that need not wait is over in its first step. Only a client who reads slower than
+the model writes gets one, until it has caught up; meanwhile the log goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Final
+
+from antiphon.protocol.sse import DONE, HEARTBEAT
+from antiphon.runs.log import Reader
+
+from .asgi import Exchange, Headers
+
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+class Outlet:
+    """The streams of one loop that have something to send."""
+
+    def __init__(self) -> None:
+        self._due: dict[EventStream, None] = {}
+        self._ready: list[tuple[EventStream, bytes]] = []
+
+    def note(self, stream: EventStream) -> None:
+        """Send this stream's news at the end of this turn."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due[stream] = None
+
+    def _flush(self) -> None:
+        try:
+            while self._due:
+                stream, _ = self._due.popitem()
+                self._ready.append((stream, stream.take()))
+            while self._ready:
+                stream, frames = self._ready.pop()
+                stream.push(frames)
+        finally:
+            if self._due or self._ready:  # one of them raised: it is no other's fault
+                asyncio.get_running_loop().call_soon(self._flush)
+
+
+class EventStream:
+    """One answer. Its block tells the client that the model is silent, every `heartbeat_s` seconds.
+
+    `headers` is asked when the first event is there: until then the answer may still become an error.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        log: Reader,
+        *,
+        heartbeat_s: float,
+        is_padded: bool,
+        after: int = 0,
+        headers: Callable[[], Headers] = lambda: (),
+    ) -> None:
+        self._exchange = exchange
+        self._log = log
+        self._sent = after
+        self._heartbeat_s = heartbeat_s
+        self._is_padded = is_padded
+        self._headers = headers
+        self._loop = asyncio.get_running_loop()
+        self._has_started = False
+        self._is_writing = False
+        self._written_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._catching_up: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> EventStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+
+    def take(self) -> bytes:
+        """The frames of what has come since; those after the end of the log are for `finish`."""
+        log, first = self._log, self._sent
+        if self._is_writing or log.is_closed or len(log) <= first:
+            return b""
+        self._sent = len(log)
+        return log.frames(first, self._sent, is_padded=self._is_padded)
+
+    def push(self, frames: bytes) -> None:
+        """Send frames now, and what follows too if the client is slow."""
+        if not frames:
+            return
+        writing = self._write(frames)
+        try:
+            waits_for = writing.send(None)
+        except StopIteration:
+            return
+        self._catching_up = self._loop.create_task(self._catch_up(_Rest(writing, waits_for)))
+
+    async def _catch_up(self, rest: _Rest) -> None:
+        await rest
+        while frames := self.take():
+            await self._write(frames)
+        self._catching_up = None
+
+    async def _write(self, frames: bytes, *, is_last: bool = False) -> None:
+        self._is_writing = True
+        if not self._has_started:
+            self._has_started = True
+            await self._exchange.start(200, EVENT_STREAM, (*STREAM_HEADERS, *self._headers()))
+            self._timer = self._loop.call_later(self._heartbeat_s, self._look)
+        self._written_at = self._loop.time()
+        await self._exchange.write(frames, is_last=is_last)
+        self._is_writing = False
+
+    def _look(self) -> None:
+        """One timer serves all silences: it is moved on only when it fires."""
+        due = self._written_at + self._heartbeat_s
+        if self._loop.time() >= due:
+            if not (self._is_writing or self._log.is_closed):
+                self.push(HEARTBEAT)
+            due = self._loop.time() + self._heartbeat_s
+        self._timer = self._loop.call_at(due, self._look)
+
+    async def follow(self) -> None:
+        """Send what is read piece by piece, to its end."""
+        await self._write(b"")
+        while not (self._exchange.is_gone or self._log.is_closed):
+            await self._log.wait(self._sent)
+            if frames := self.take():
+                await self._write(frames)
+        await self.finish()
+
+    async def finish(self) -> None:
+        """The log is closed: send what is left of it, and the end."""
+        if self._catching_up is not None:
+            await self._catching_up
+        if not self._exchange.is_gone:
+            frames = self._log.frames(self._sent, max(len(self._log), self._sent), is_padded=self._is_padded)
+            await self._write(frames + DONE, is_last=True)
+
+
+class _Rest:
+    """What is left of a coroutine whose first step has come to wait for `waits_for`."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self._waits_for
+        yield from self._coroutine.__await__()
