@@ -237,15 +237,16 @@ def _why(finish_reason: str) -> Literal["max_output_tokens", "content_filter"] |
 
 def _text_alone(chunk: Chunk) -> str:
     """The text of a chunk that says nothing else, as most do; "" of any other."""
-    if chunk.usage is not None or chunk.error is not NULL or chunk.x_groq is not None or not chunk.choices:
+    choices = chunk.choices
+    if not choices or chunk.usage is not None or chunk.error is not NULL or chunk.x_groq is not None:
         return ""
-    choice, *others = chunk.choices
+    choice = choices[0]
     said = choice.delta
-    if others or said is None or choice.index or choice.finish_reason or choice.logprobs or choice.error is not NULL:
+    if said is None or choice.index or choice.finish_reason or choice.logprobs or choice.error is not NULL:
         return ""
-    if chunk.search_results or chunk.citations or not isinstance(said.content, str) or not said.is_content_alone:
+    if len(choices) > 1 or chunk.search_results or chunk.citations or not said.is_content_alone:
         return ""
-    return said.content
+    return said.content if isinstance(said.content, str) else ""
 
 
 def _error_of(chunk: Chunk) -> bytes:

@@ -6,7 +6,7 @@ Source: ASGI HTTP specification 2.4.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -18,7 +18,7 @@ from antiphon.protocol.ids import new_id
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
 Headers = Sequence[tuple[str, str]]
 
 OPENAI_VERSION: Final = "2020-10-01"
@@ -133,9 +133,9 @@ class Exchange:
         headers.extend((name.encode(), value.encode("latin-1", "replace")) for name, value in extra)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, body: bytes, *, is_last: bool = False) -> None:
-        """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+    def write(self, body: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
+        """Send a piece of the body; to be awaited."""
+        return self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
 
     async def answer(
         self, status: int, body: bytes, extra: Headers = (), content_type: str = "application/json"

@@ -8,7 +8,7 @@ the model writes gets one, until it has caught up; meanwhile the log goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Final
 
@@ -99,27 +99,35 @@ class EventStream:
         """Send frames now, and what follows too if the client is slow."""
         if not frames:
             return
-        writing = self._write(frames)
+        writing = self._writing(frames)
         try:
             waits_for = writing.send(None)
         except StopIteration:
             return
+        self._is_writing = True
         self._catching_up = self._loop.create_task(self._catch_up(_Rest(writing, waits_for)))
 
-    async def _catch_up(self, rest: _Rest) -> None:
-        await rest
+    def _writing(self, frames: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
+        self._written_at = self._loop.time()
+        if self._has_started:
+            return self._exchange.write(frames, is_last=is_last)
+        self._has_started = True
+        self._timer = self._loop.call_at(self._written_at + self._heartbeat_s, self._look)
+        return self._begin(frames, is_last=is_last)
+
+    async def _begin(self, frames: bytes, *, is_last: bool) -> None:
+        await self._exchange.start(200, EVENT_STREAM, (*STREAM_HEADERS, *self._headers()))
+        await self._exchange.write(frames, is_last=is_last)
+
+    async def _catch_up(self, rest: Awaitable[None]) -> None:
+        await self._write(rest)
         while frames := self.take():
-            await self._write(frames)
+            await self._write(self._writing(frames))
         self._catching_up = None
 
-    async def _write(self, frames: bytes, *, is_last: bool = False) -> None:
+    async def _write(self, writing: Awaitable[None]) -> None:
         self._is_writing = True
-        if not self._has_started:
-            self._has_started = True
-            await self._exchange.start(200, EVENT_STREAM, (*STREAM_HEADERS, *self._headers()))
-            self._timer = self._loop.call_later(self._heartbeat_s, self._look)
-        self._written_at = self._loop.time()
-        await self._exchange.write(frames, is_last=is_last)
+        await writing
         self._is_writing = False
 
     def _look(self) -> None:
@@ -133,11 +141,11 @@ class EventStream:
 
     async def follow(self) -> None:
         """Send what is read piece by piece, to its end."""
-        await self._write(b"")
+        await self._write(self._writing(b""))
         while not (self._exchange.is_gone or self._log.is_closed):
             await self._log.wait(self._sent)
             if frames := self.take():
-                await self._write(frames)
+                await self._write(self._writing(frames))
         await self.finish()
 
     async def finish(self) -> None:
@@ -146,7 +154,7 @@ class EventStream:
             await self._catching_up
         if not self._exchange.is_gone:
             frames = self._log.frames(self._sent, max(len(self._log), self._sent), is_padded=self._is_padded)
-            await self._write(frames + DONE, is_last=True)
+            await self._write(self._writing(frames + DONE, is_last=True))
 
 
 class _Rest:
