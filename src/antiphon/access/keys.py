@@ -12,7 +12,7 @@ import string
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Final
 
 from antiphon.protocol.errors import ConfigError, Forbidden, Unauthenticated
@@ -138,7 +138,8 @@ class Keys:
 
     async def _holder(self, headers: Mapping[str, str]) -> Principal:
         key = _sent_key(headers)
-        digest = _hash(self._subkeys[0], key)
+        # What is kept in memory is no key either; this hash costs a tenth of the stored one.
+        digest = blake2b(key.encode(), key=self._subkeys[0]).digest()
         now = self._clock()
         cached = self._known.get(digest)
         if cached is not None and now - cached[0] < CACHE_S:

@@ -9,6 +9,7 @@ Source: OpenAI "Chat Completions"; reference of provider wires, §1.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -49,7 +50,7 @@ class ChatCompletions:
         body |= quirks.extra_body
         return HttpRequest(
             "POST",
-            _url(target.vendor, quirks.path.replace("{model}", quote(target.model, safe=""))),
+            _url(target.vendor, _path(quirks.path, target.model)),
             call_headers(target.vendor),
             msgspec.json.encode(body),
             dropped=(*tools.dropped, *settings.dropped),
@@ -64,9 +65,7 @@ class ChatCompletions:
 
     def reads_urls(self, target: Target) -> frozenset[Media]:
         """See `Dialect.reads_urls`."""
-        taken = target.vendor.quirks.chat_completions.inputs
-        kinds: dict[Media, bool] = {"image": "image_url" in taken, "file": "file_url" in taken, "video": True}
-        return frozenset() if target.vendor.is_local else frozenset(kind for kind, reads in kinds.items() if reads)
+        return frozenset() if target.vendor.is_local else _read_by(target.vendor.quirks.chat_completions.inputs)
 
     def fault(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         """See `Dialect.fault`."""
@@ -98,6 +97,17 @@ class ChatCompletions:
         return HttpRequest(
             "GET", _url(target_vendor, path), call_headers(target_vendor), b"", credential=target_vendor.credential
         )
+
+
+@lru_cache(maxsize=1024)
+def _path(path: str, model: str) -> str:
+    return path.replace("{model}", quote(model, safe=""))
+
+
+@lru_cache(maxsize=64)
+def _read_by(taken: frozenset[str]) -> frozenset[Media]:
+    kinds: dict[Media, bool] = {"image": "image_url" in taken, "file": "file_url" in taken, "video": True}
+    return frozenset(kind for kind, reads in kinds.items() if reads)
 
 
 def _url(vendor: Vendor, path: str) -> str:

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -55,9 +55,9 @@ class Lane:
 
     def __init__(self, connections: Sequence[apsw.Connection], path: str, *, is_writing: bool) -> None:
         self._path = path
-        self._queue: deque[_Job] = deque()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._queued_bytes = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         serve = self._write if is_writing else self._read
         self._threads = [
@@ -73,32 +73,46 @@ class Lane:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         job = _Job(work, size_bytes, loop, future)
-        with self._changed:
+        with self._lock:
             if self._closing.is_set() or not self._alive:
                 raise StoreUnavailable(f"{self._path}: the store is closed")
-            if self._queue and (len(self._queue) >= MAX_QUEUED or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES):
-                raise StoreUnavailable(f"{self._path}: the disk does not keep up, {len(self._queue)} operations wait")
-            self._queue.append(job)
+            queued = self._queue.qsize()
+            if queued and (queued >= MAX_QUEUED or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES):
+                raise StoreUnavailable(f"{self._path}: the disk does not keep up, {queued} operations wait")
+            self._queue.put(job)
             self._queued_bytes += size_bytes
-            self._changed.notify()
         return await future
 
     def close(self) -> None:
         """Finish what is queued and end the threads. Blocks; idempotent."""
-        with self._changed:
+        with self._lock:
             self._closing.set()
-            self._changed.notify_all()
+            for _ in self._threads:
+                self._queue.put(None)
         for thread in self._threads:
             thread.join()
 
     def _take(self, most: int) -> list[_Job]:
         """Up to `most` jobs, waiting for the first; none when the lane is closed and empty."""
-        with self._changed:
-            while not self._queue and not self._closing.is_set():
-                self._changed.wait()
-            taken = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+        taken: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            taken.append(job)
+            if len(taken) == most or (job := self._next()) is None:
+                break
+        with self._lock:
             self._queued_bytes -= sum(job.size_bytes for job in taken)
-            return taken
+        return taken
+
+    def _next(self) -> _Job | None:
+        """A job that waits already."""
+        try:
+            job = self._queue.get_nowait()
+        except Empty:
+            return None
+        if job is None:
+            self._queue.put(None)  # the end, for the next look
+        return job
 
     def _live(self, serve: Callable[[apsw.Connection], None], connection: apsw.Connection) -> None:
         try:
@@ -109,11 +123,12 @@ class Lane:
 
     def _leave(self) -> None:
         """The last thread out fails what nobody will serve, so that a bug here hangs no one."""
-        with self._changed:
+        left: list[_Job] = []
+        with self._lock:
             self._alive -= 1
-            left = [] if self._alive else list(self._queue)
             if not self._alive:
-                self._queue.clear()
+                while job := self._next():
+                    left.append(job)
         for job in left:
             job.error = StoreUnavailable(f"{self._path}: the store is closed")
         _deliver(left)
@@ -132,7 +147,7 @@ class Lane:
                 self._commit(live, connection)
             finally:
                 _deliver(live)
-            if len(jobs) > 1 or self._queue:
+            if len(jobs) > 1 or not self._queue.empty():
                 self._closing.wait(REST_S)
 
     def _commit(self, jobs: list[_Job], connection: apsw.Connection) -> None:
