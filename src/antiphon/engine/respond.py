@@ -270,18 +270,20 @@ class _Loop:
 
     async def _read(self, reply: Reply, decoder: Decoder) -> None:
         """The answer to its end, or to where steering cuts it. Raises UpstreamFault."""
-        assembler = self._assembler
+        assembler, progress = self._assembler, self._progress
 
         def take(data: bytes) -> bool:
             assembler.apply_all(decoder.feed(data))
+            if progress.is_steered and self._is_cut_by_steering():
+                return False
             # Some servers keep the connection open after their last event.
-            return assembler.finished is None and assembler.failure is None and not self._is_cut_by_steering()
+            return assembler.finished is None and assembler.failure is None
 
-        self._progress.reading = reply
+        progress.reading = reply
         try:
             await reply.pour(take)
         finally:
-            self._progress.reading = None
+            progress.reading = None
         if assembler.failure is not None or self._is_cut_by_steering():
             return
         try:

@@ -51,13 +51,15 @@ class SseDecoder:
             chunk = self._plain(chunk)
         held = self._held
         if b"\n\n" not in chunk and not (held and held[-1][-1:] == chunk[:1] == b"\n"):
-            self._hold(chunk)
+            if chunk:
+                self._hold(chunk)
             return []
         if held:
             chunk = b"".join((*held, chunk))
             self._held, self._size_bytes = [], 0
         blocks = chunk.split(b"\n\n")
-        self._hold(blocks.pop())
+        if rest := blocks.pop():
+            self._hold(rest)
         is_ascii = chunk.isascii()
         events: list[SseEvent] = []
         for block in blocks:
@@ -69,11 +71,10 @@ class SseDecoder:
 
     def _hold(self, rest: bytes) -> None:
         """The beginning of an event whose end has not come."""
-        if rest:
-            self._held.append(rest)
-            self._size_bytes += len(rest)
-            if self._size_bytes > MAX_EVENT_BYTES:
-                raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
+        self._held.append(rest)
+        self._size_bytes += len(rest)
+        if self._size_bytes > MAX_EVENT_BYTES:
+            raise UpstreamFault("transport", f"an upstream event is larger than {MAX_EVENT_BYTES} bytes")
 
     def _plain(self, chunk: bytes) -> bytes:
         """The bytes without a mark at their beginning, and with LF for every end of a line."""

@@ -88,19 +88,6 @@ class MessageDelta(msgspec.Struct, frozen=True, gc=False):
     function_call: FunctionDelta | None = None
     annotations: tuple[Annotation, ...] | None = None
 
-    @property
-    def is_content_alone(self) -> bool:
-        """Whether nothing is said but content."""
-        return not (
-            self.reasoning_content
-            or self.reasoning
-            or self.reasoning_details
-            or self.tool_calls
-            or self.function_call is not None
-            or self.refusal
-            or self.annotations
-        )
-
 
 class Logprobs(msgspec.Struct, frozen=True, gc=False):
     content: tuple[Raw, ...] | None = None

@@ -111,7 +111,7 @@ class Wire(Reply, asyncio.Protocol):
         self._has_enough = False
         self._is_reusable = False
         self._left_bytes = self._head_bytes = 0
-        self._due = self._ends_at = 0.0
+        self._heard_at = self._ends_at = 0.0
 
     # -- one call
 
@@ -123,9 +123,9 @@ class Wire(Reply, asyncio.Protocol):
         self._is_busy = True
         self._has_head = self._is_whole = self._has_enough = self._is_reusable = False
         self._left_bytes, self._head_bytes = MAX_ANSWER_BYTES, 0
-        now = self._loop.time()
-        self._ends_at = now + self._deadlines.total_s
-        self._expect(now + self._deadlines.first_byte_s)
+        self._heard_at = self._loop.time()
+        self._ends_at = self._heard_at + self._deadlines.total_s
+        self._watch()
         if self._parser is None:
             self._fail(unreachable())
         else:
@@ -191,20 +191,26 @@ class Wire(Reply, asyncio.Protocol):
 
     # -- deadlines
 
-    def _expect(self, due: float) -> None:
-        self._due = min(due, self._ends_at)
-        if self._timer is None or self._timer.when() > self._due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._due, self._look)
+    def _due(self) -> float:
+        wait_s = self._deadlines.idle_s if self._has_head else self._deadlines.first_byte_s
+        return min(self._heard_at + wait_s, self._ends_at)
+
+    def _watch(self) -> None:
+        """Look when the present wait is over, unless the timer looks sooner."""
+        due = self._due()
+        if self._timer is not None and self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         """Whoever has waited too long hears of it; else look again when that would be so."""
         self._timer = None
         if not self._is_busy:
             return
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
+        if self._loop.time() < self._due():
+            self._watch()
         elif self._has_head:
             self._fail(fell_silent())
         else:
@@ -223,7 +229,7 @@ class Wire(Reply, asyncio.Protocol):
             self._is_reusable = False
             if not self._is_whole:
                 self._fail(_broke() if self._has_head else unreachable())
-        self._due = min(self._loop.time() + self._deadlines.idle_s, self._ends_at)
+        self._heard_at = self._loop.time()
         if self._sink is not None:
             self._deliver()
         elif self._has_head:
@@ -298,7 +304,8 @@ class Wire(Reply, asyncio.Protocol):
         self.status = status
         self._has_head = True
         self._is_reusable = self._parser.should_keep_alive()
-        self._expect(self._loop.time() + self._deadlines.idle_s)  # sooner, perhaps, than what the timer waits for
+        self._heard_at = self._loop.time()
+        self._watch()
         for name, value in self._headers:
             if len(name) == 16 and name.lower() == b"content-encoding":
                 self._decode(value.strip().lower())

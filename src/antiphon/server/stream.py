@@ -90,10 +90,13 @@ class EventStream:
     def take(self) -> bytes:
         """The frames of what has come since; those after the end of the log are for `finish`."""
         log, first = self._log, self._sent
-        if self._is_writing or log.is_closed or len(log) <= first:
+        if self._is_writing or log.is_closed:
             return b""
-        self._sent = len(log)
-        return log.frames(first, self._sent, is_padded=self._is_padded)
+        end = len(log)
+        if end <= first:
+            return b""
+        self._sent = end
+        return log.frames(first, end, is_padded=self._is_padded)
 
     def push(self, frames: bytes) -> None:
         """Send frames now, and what follows too if the client is slow."""
