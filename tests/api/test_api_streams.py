@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 from typing import Any
 
+import msgspec
 import pytest
-from tests.harness.client import Client, calls_of, text_of, timeless
+from tests.harness.client import KEY, Client, calls_of, text_of, timeless
 from tests.harness.process import DIALECTS, NEEDS_CLAUDE
 from tests.upstream.script import Call, Counts, Decline, Failure, Redacted, Say, Script, Think
 from tests.upstream.server import Upstream
@@ -151,3 +154,26 @@ async def test_a_client_that_leaves_closes_the_upstream_at_once(
     async with client.open_stream({"model": f"{vendor}/m1", "input": "hi"}) as opened:
         await opened.read_until("response.in_progress")
     assert await asyncio.to_thread(upstream.requests("m1")[0].left.wait, 5)
+
+
+async def test_a_client_that_reads_late_gets_every_event_once_and_in_order(client: Client) -> None:
+    """More than the sockets hold: the log goes on, and what waited is sent when it can be."""
+    host, _, port = client.url.removeprefix("http://").partition("/")[0].partition(":")
+    body = msgspec.json.encode({"model": "sim/standard", "input": "#sim words 20000", "stream": True})
+    head = f"POST /v1/responses HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(raw, (host, int(port)))
+        await loop.sock_sendall(raw, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        await asyncio.sleep(0.5)
+        heard = bytearray()
+        while piece := await loop.sock_recv(raw, 1 << 20):
+            heard += piece
+            if len(heard) < 500_000:
+                await asyncio.sleep(0.001)
+    found = [int(number) for number in re.findall(rb'"sequence_number":(\d+)', heard)]
+    assert found == list(range(len(found)))
+    assert len(found) > 20_000
+    assert heard.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
