@@ -74,8 +74,8 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self._port}/{database}"
 
-    async def new_database(self) -> str:
-        """The URL of an empty database."""
+    async def new_database(self, **settings: str) -> str:
+        """The URL of an empty database, whose sessions begin with these settings."""
         import asyncpg
 
         self._count += 1
@@ -83,6 +83,12 @@ class Postgres:
         connection = await asyncpg.connect(self.url())
         try:
             await connection.execute(f"CREATE DATABASE {name}")
+            for setting, value in settings.items():
+                await connection.execute(f"ALTER DATABASE {name} SET {setting.replace('__', '.')} = {value}")
         finally:
             await connection.close()
         return self.url(name)
+
+    def log(self) -> str:
+        """What the cluster has logged."""
+        return (self._folder / "log").read_text(errors="replace")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from tests.harness.postgres import Postgres
 from tests.store.conformance import StoreConformance, saved
@@ -15,6 +18,14 @@ from antiphon.protocol.errors import ConfigError
 from antiphon.store.postgres import open_postgres
 from antiphon.store.store import Store
 
+MAY_WALK = (
+    # Every key is asked for.
+    "SELECT k.id, k.project, p.name, k.hash, k.hint, k.created_at, k.revoked_at FROM keys k JOIN projects p",
+    # Joined by a hash in a table of a few rows; by the index where a thousand of a million go.
+    "DELETE FROM events WHERE (response_id, first) IN (SELECT response_id, first FROM events WHERE expires_at <= $1",
+    "DELETE FROM idempotency WHERE (project, key) IN (SELECT project, key FROM idempotency WHERE expires_at <= $1",
+)
+
 
 @pytest.fixture
 async def url(postgres: Postgres) -> str:
@@ -22,11 +33,39 @@ async def url(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
+async def store(postgres: Postgres) -> AsyncIterator[Store]:
+    """Whatever a test does with it, no statement may walk a whole table: not even where indexes are all it may use."""
+    url = await postgres.new_database(
+        session_preload_libraries="auto_explain",
+        auto_explain__log_min_duration="0",
+        auto_explain__log_format="json",
+        enable_seqscan="off",
+    )
     async with asyncio.timeout(10):
         opened = await open_postgres(url)
+    before = len(postgres.log())
     yield opened
     await opened.close()
+    walks = {plan["Query Text"]: found for plan in _plans(postgres.log()[before:]) if (found := _walked(plan["Plan"]))}
+    assert {sql: found for sql, found in walks.items() if not sql.startswith(MAY_WALK)} == {}
+
+
+def _plans(log: str) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(text) for text in re.findall(r"plan:\n((?:\t.*\n)+)", log)]
+
+
+def _walked(node: dict[str, Any], is_limited: bool = False) -> list[str]:
+    """The tables that a plan goes through without a condition that an index answers."""
+    kind = node["Node Type"]
+    is_bound = any(name in node for name in ("Index Cond", "Recheck Cond", "TID Cond"))
+    is_first_few = is_limited and "Filter" not in node and kind.startswith("Index")
+    found: list[str] = []
+    table = node.get("Relation Name", "pg_")  # the driver asks the catalogs for its types
+    if not (table.startswith("pg_") or kind == "ModifyTable" or is_bound or is_first_few):
+        found.append(f"{kind} on {table}")
+    for child in node.get("Plans", ()):
+        found += _walked(child, is_limited or kind == "Limit")
+    return found
 
 
 class TestPostgresConformance(StoreConformance, FamilyConformance):
