@@ -229,11 +229,12 @@ class Wire(Reply, asyncio.Protocol):
             self._is_reusable = False
             if not self._is_whole:
                 self._fail(_broke() if self._has_head else unreachable())
-        self._heard_at = self._loop.time()
-        if self._sink is not None:
-            self._deliver()
-        elif self._has_head:
-            self._wake()
+        if self._has_head:  # before it, bytes that trickle in win no time
+            self._heard_at = self._loop.time()
+            if self._sink is not None:
+                self._deliver()
+            else:
+                self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: an answer without a length ends so, any other is broken."""

@@ -187,6 +187,12 @@ async def test_the_deadline_between_bytes_may_be_the_shorter_one() -> None:
         await fetched(CHUNKED, 1.0, deadlines=Deadlines(first_byte_s=30, idle_s=0.1))
 
 
+async def test_a_head_that_trickles_in_wins_no_time() -> None:
+    drops = [step for byte in OK for step in (bytes([byte]), 0.05)]
+    with pytest.raises(UpstreamFault, match="did not answer in time"):
+        await fetched(*drops)
+
+
 async def test_the_whole_call_has_a_bound_however_busy() -> None:
     pieces = [step for _ in range(20) for step in (b"1\r\nx\r\n", 0.05)]
     with pytest.raises(UpstreamFault, match="stopped sending"):
