@@ -130,7 +130,8 @@ def wants_compaction(
     request: CreateResponse, context: Context, corrected: Callable[[int], int] = lambda estimate: estimate
 ) -> bool:
     """Whether the context is to be compacted before the model is asked: on demand, or because it is long."""
-    if any(is_compaction(entry, TRIGGER) for entry in context.entries):
+    opaque = [entry for entry in context.entries if isinstance(entry, Opaque)]  # no call an entry of a long history
+    if any(is_compaction(entry, TRIGGER) for entry in opaque):
         if not is_compaction(context.entries[-1], TRIGGER):
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True

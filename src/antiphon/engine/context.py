@@ -20,10 +20,8 @@ import msgspec
 from antiphon.protocol.errors import InvalidRequest, NotFound
 from antiphon.protocol.ids import response_of_item
 from antiphon.protocol.items import (
-    CustomToolCall,
-    CustomToolCallOutput,
-    FunctionCall,
-    FunctionCallOutput,
+    CALL_OUTPUTS,
+    CALLS,
     Item,
     ItemReference,
     Message,
@@ -150,7 +148,7 @@ def _is_of(entry: Entry, call_ids: set[str]) -> bool:
     """A call, or an output, by one of these ids; of a model turn, a turn that is that call alone."""
     if isinstance(entry, ModelTurn):
         return all(_is_of(item, call_ids) for item in entry.items)
-    if isinstance(entry, FunctionCall | CustomToolCall | FunctionCallOutput | CustomToolCallOutput):
+    if isinstance(entry, (*CALLS, *CALL_OUTPUTS)):
         return entry.call_id in call_ids
     return False
 
@@ -228,12 +226,10 @@ def _check_pairs(entries: Sequence[Entry]) -> set[str]:
     """Every call has its output and every output its call; returns all call ids."""
     calls: dict[str, bool] = {}
     answered: set[str] = set()
-    for item in _items(entries):
-        if isinstance(item, Message):
-            continue
-        if isinstance(item, FunctionCall | CustomToolCall):
+    for item in _items([entry for entry in entries if not isinstance(entry, Message)]):
+        if isinstance(item, CALLS):
             calls[item.call_id] = item.async_ is True
-        elif isinstance(item, FunctionCallOutput | CustomToolCallOutput) and isinstance(item.call_id, str):
+        elif isinstance(item, CALL_OUTPUTS) and isinstance(item.call_id, str):
             if item.call_id not in calls:
                 raise InvalidRequest(
                     f"No tool call found for function call output with call_id {item.call_id}.", param="input"

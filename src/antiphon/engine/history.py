@@ -12,8 +12,7 @@ import msgspec
 
 from antiphon.protocol.ids import input_item_id
 from antiphon.protocol.items import (
-    CustomToolCall,
-    FunctionCall,
+    CALLS,
     InputText,
     Item,
     Message,
@@ -95,7 +94,7 @@ class Link:
             for turn in turns
             if turn.is_abandoned
             for item in output[turn.first : turn.end]
-            if isinstance(item, FunctionCall | CustomToolCall)
+            if isinstance(item, CALLS)
         )
 
 
@@ -125,7 +124,7 @@ def _is_compaction(item: Item) -> bool:
 
 
 def is_cut_call(item: Item) -> bool:
-    return isinstance(item, FunctionCall | CustomToolCall) and item.status == "incomplete"
+    return isinstance(item, CALLS) and item.status == "incomplete"
 
 
 def carried_record(stored: StoredResponse, item_id: str) -> ReplayRecord | None:

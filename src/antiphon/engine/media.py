@@ -33,6 +33,7 @@ from antiphon.providers.capabilities import Media
 from .ports import Fetch
 
 _MOST_URLS: Final = 100
+_THE_MODELS: Final = (ModelTurn, ReplayedReasoning)
 
 
 async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
@@ -92,7 +93,7 @@ def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
 
 def _items(entries: Sequence[Entry]) -> Iterator[Item]:
     for entry in entries:
-        if not isinstance(entry, ModelTurn | ReplayedReasoning):
+        if not isinstance(entry, _THE_MODELS):
             yield entry
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.protocol import events as ev
 from antiphon.protocol.deltas import Finished, Usage
-from antiphon.protocol.items import CustomToolCall, FunctionCall
+from antiphon.protocol.items import CALLS
 from antiphon.protocol.parsing import parse_item
 from antiphon.providers.base import ReplayRecord
 
@@ -122,7 +122,7 @@ def restore(
 
 def _call_ids(items: Sequence[msgspec.Raw]) -> set[str]:
     parsed = [parse_item(item) for item in items]
-    return {item.call_id for item in parsed if isinstance(item, FunctionCall | CustomToolCall)}
+    return {item.call_id for item in parsed if isinstance(item, CALLS)}
 
 
 def _opened(raw: msgspec.Raw, index: int, gate: _Gate) -> OpenItem:

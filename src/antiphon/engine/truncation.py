@@ -14,7 +14,11 @@ from itertools import pairwise
 from typing import Final
 
 from antiphon.protocol.errors import UpstreamFault
-from antiphon.protocol.items import CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, Message
+from antiphon.protocol.items import (
+    CALL_OUTPUTS,
+    CALLS,
+    Message,
+)
 from antiphon.providers.base import Entry, ModelTurn, Target, Turn
 
 from .estimate import estimate_tokens, tokens_of
@@ -100,8 +104,8 @@ def without_orphans(entries: Sequence[Entry]) -> list[Entry]:
     kept: list[Entry] = []
     for entry in entries:
         items = entry.items if isinstance(entry, ModelTurn) else (entry,)
-        calls |= {item.call_id for item in items if isinstance(item, FunctionCall | CustomToolCall)}
-        is_output = isinstance(entry, FunctionCallOutput | CustomToolCallOutput)
+        calls |= {item.call_id for item in items if isinstance(item, CALLS)}
+        is_output = isinstance(entry, CALL_OUTPUTS)
         if not is_output or not isinstance(entry.call_id, str) or entry.call_id in calls:
             kept.append(entry)
     return kept

@@ -16,7 +16,7 @@ from . import request_schema as schema
 from .errors import InvalidRequest
 from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import parse_item, read_input
-from .items import AdditionalTools, ToolSearchOutput
+from .items import DECLARATIONS
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
 from .tool_parsing import parse_tool_choice, read_tools
 from .tools import Tool
@@ -158,7 +158,7 @@ def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
 
 
 def _tools_in(item: object) -> tuple[Tool, ...]:
-    return item.tools if isinstance(item, AdditionalTools | ToolSearchOutput) else ()
+    return item.tools if isinstance(item, DECLARATIONS) else ()
 
 
 def _text(wire: schema.TextWire | None) -> Text:

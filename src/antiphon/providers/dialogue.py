@@ -20,6 +20,7 @@ import msgspec
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import (
+    CALLS,
     ContentPart,
     CustomToolCall,
     CustomToolCallOutput,
@@ -189,7 +190,7 @@ class Dialogue:
                     self._model_item(item)
             return
         self._wire_ids |= record.call_ids
-        publics = [item.call_id for item in turn.items if isinstance(item, FunctionCall | CustomToolCall)]
+        publics = [item.call_id for item in turn.items if isinstance(item, CALLS)]
         answer = self._answering()
         for block in _decode_blocks(record.blocks):
             if self._keeps(block):

@@ -54,6 +54,7 @@ _REFERRED_TO: Final = "mcp_approval_request"
 _NULL: Final = b"null"
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 
+_REASONING: Final = (Reasoning, ReplayedReasoning)
 PROVIDER_CHANGED: Final = "provider_changed"
 MODEL_CHANGED: Final = "model_changed"
 UNREADABLE: Final = "unreadable"
@@ -78,7 +79,7 @@ class InputRenderer:
         for position, entry in enumerate(turn.context):
             if isinstance(entry, ModelTurn):
                 self._model_turn(entry)
-            elif isinstance(entry, ReplayedReasoning | Reasoning) and not _is_followed(turn.context, position):
+            elif isinstance(entry, _REASONING) and not _is_followed(turn.context, position):
                 self._remove(entry if isinstance(entry, Reasoning) else entry.item, ANSWER_MISSING)
             elif isinstance(entry, ReplayedReasoning):
                 self._replayed(entry)
@@ -275,7 +276,7 @@ def _is_followed(context: Sequence[Entry], position: int) -> bool:
     for entry in context[position + 1 :]:
         if isinstance(entry, Message):
             return entry.role == "assistant"
-        if not isinstance(entry, Reasoning | ReplayedReasoning):
+        if not isinstance(entry, _REASONING):
             return not isinstance(entry, FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput | ItemReference)
     return False
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.items import AdditionalTools, ToolSearchOutput
+from antiphon.protocol.items import DECLARATIONS, AdditionalTools, ToolSearchOutput
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.tools import (
     AllowedChoice,
@@ -95,7 +95,7 @@ def render_tools(turn: Turn, target: Target) -> WireTools:
 
 
 def _loaders(context: Sequence[Entry]) -> list[Loader]:
-    return [entry for entry in context if isinstance(entry, AdditionalTools | ToolSearchOutput)]
+    return [entry for entry in context if isinstance(entry, DECLARATIONS)]
 
 
 def _item_type(entry: Loader) -> str:

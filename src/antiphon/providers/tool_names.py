@@ -20,7 +20,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Native
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.items import AdditionalTools, ToolSearchOutput
+from antiphon.protocol.items import DECLARATIONS, AdditionalTools
 from antiphon.protocol.tools import CustomTool, FunctionTool, GrammarSpec, HostedTool, NamespaceTool, Tool, ToolRef
 
 from .base import Entry, ToolName
@@ -98,7 +98,7 @@ def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[tupl
     for index, tool in enumerate(tools):
         yield tool, f"tools[{index}]"
     for entry in context:
-        if isinstance(entry, AdditionalTools | ToolSearchOutput):
+        if isinstance(entry, DECLARATIONS):
             kind = "additional_tools" if isinstance(entry, AdditionalTools) else "tool_search_output"
             for index, tool in enumerate(entry.tools):
                 yield tool, f"{kind}.tools[{index}]"
