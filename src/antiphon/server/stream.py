@@ -19,6 +19,8 @@ from .asgi import Exchange, Headers
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+_MOST_EVENTS: Final = 256
+"""In one write: what a slow client is owed stays in the log, and is not encoded all at once."""
 
 
 class Outlet:
@@ -71,6 +73,7 @@ class EventStream:
         self._headers = headers
         self._loop = asyncio.get_running_loop()
         self._has_started = False
+        self._has_more = False
         self._is_writing = False
         self._written_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -89,26 +92,31 @@ class EventStream:
 
     def take(self) -> bytes:
         """The frames of what has come since; those after the end of the log are for `finish`."""
-        log, first = self._log, self._sent
-        if self._is_writing or log.is_closed:
+        if self._is_writing or self._log.is_closed:
             return b""
-        end = len(log)
+        return self._next()
+
+    def _next(self) -> bytes:
+        """So many of the frames that wait as may wait in the client's connection instead."""
+        first, end = self._sent, len(self._log)
         if end <= first:
             return b""
-        self._sent = end
-        return log.frames(first, end, is_padded=self._is_padded)
+        self._has_more = end - first > _MOST_EVENTS
+        self._sent = first + _MOST_EVENTS if self._has_more else end
+        return self._log.frames(first, self._sent, is_padded=self._is_padded)
 
     def push(self, frames: bytes) -> None:
         """Send frames now, and what follows too if the client is slow."""
-        if not frames:
-            return
-        writing = self._writing(frames)
-        try:
-            waits_for = writing.send(None)
-        except StopIteration:
-            return
-        self._is_writing = True
-        self._catching_up = self._loop.create_task(self._catch_up(_Rest(writing, waits_for)))
+        while frames:
+            writing = self._writing(frames)
+            try:
+                waits_for = writing.send(None)
+            except StopIteration:
+                frames = self.take() if self._has_more else b""
+            else:
+                self._is_writing = True
+                self._catching_up = self._loop.create_task(self._catch_up(_Rest(writing, waits_for)))
+                return
 
     def _writing(self, frames: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
         self._written_at = self._loop.time()
@@ -155,8 +163,11 @@ class EventStream:
         """The log is closed: send what is left of it, and the end."""
         if self._catching_up is not None:
             await self._catching_up
+        frames = self._next()
+        while self._has_more and not self._exchange.is_gone:
+            await self._write(self._writing(frames))
+            frames = self._next()
         if not self._exchange.is_gone:
-            frames = self._log.frames(self._sent, max(len(self._log), self._sent), is_padded=self._is_padded)
             await self._write(self._writing(frames + DONE, is_last=True))
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import pytest
 
 from antiphon.protocol.events import OutputTextDelta, ResponseCompleted
 from antiphon.protocol.sse import DONE, HEARTBEAT
@@ -187,3 +188,24 @@ async def test_a_client_that_has_gone_is_sent_no_end() -> None:
         log.close()
         await stream.finish()
     assert client.messages[-1]["more_body"] is True
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_long_backlog_is_sent_in_pieces(is_closed: bool) -> None:
+    client = Client()
+    log, stream = live(Outlet(), client)
+    async with stream:
+        say(log, "a")
+        await asyncio.sleep(0)
+        client.can_write.clear()
+        said = [str(number) for number in range(1000)]
+        for text in said:
+            say(log, text)
+        await asyncio.sleep(0)
+        if is_closed:
+            log.close()
+        client.can_write.set()
+        await (stream.finish() if is_closed else until(lambda: len(texts(client.bodies)) == 1001))
+    assert texts(client.bodies) == ["a", *said]
+    assert len(client.bodies) == 5
+    assert max(body.count(b"data: {") for body in client.bodies) == 256
