@@ -248,7 +248,7 @@ DELTA_HEADS: Final[dict[type[msgspec.Struct], bytes]] = {
 
 def encode_event(event: Event) -> bytes:
     """The event as one JSON object."""
-    if isinstance(event, Forwarded):
+    if type(event) is Forwarded:
         envelope: dict[str, object] = {
             "type": event.type,
             "sequence_number": event.sequence_number,

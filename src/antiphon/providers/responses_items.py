@@ -77,7 +77,10 @@ class _Parts:
         self._streamed: list[str] = []
 
     def at(self, position: int) -> _Told:
-        return self._parts.setdefault(position, _Told())
+        told = self._parts.get(position)
+        if told is None:
+            told = self._parts[position] = _Told()
+        return told
 
     def streamed(self, position: int, text: str) -> str:
         """A delta of a part."""
