@@ -106,6 +106,7 @@ class _Address:
         )
         parts = self.opening.url
         is_relayed = proxy is not None and parts.scheme == "http"
+        self._has_body = method != "GET"
         self._line = f"{method} {parts if is_relayed else parts.raw_path_qs} HTTP/1.1\r\n"
 
     def head(self, headers: Headers, body: bytes) -> bytes:
@@ -114,11 +115,12 @@ class _Address:
         own = self.opening.headers  # of the URL and of the proxy's, as they are known once the connection stands
         lines = [f"{name}: {own[name]}\r\n" for name in _OWN_HEADERS if name in own and name.lower() not in given]
         lines += [f"{name}: {value}\r\n" for name, value in headers]
-        lines.append(f"content-length: {len(body)}\r\n\r\n")
+        if body or self._has_body:
+            lines.append(f"content-length: {len(body)}\r\n")
         block = "".join(lines)
-        if block.count("\n") != len(lines) + 1 or block.count("\r") != len(lines) + 1 or "\0" in block:
+        if block.count("\n") != len(lines) or block.count("\r") != len(lines) or "\0" in block:
             raise ValueError("a header with a line break")
-        return (self._line + block).encode()
+        return f"{self._line}{block}\r\n".encode()
 
 
 class _Pool:

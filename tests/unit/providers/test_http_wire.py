@@ -97,6 +97,14 @@ async def test_a_header_of_the_request_takes_the_place_of_ours() -> None:
         assert b"host: models.example" in told.requests[0]
 
 
+async def test_a_request_without_a_body_announces_none() -> None:
+    async with peer(OK, b"body") as told, Transport(SOON) as transport:
+        await transport.fetch(HttpRequest("GET", told.url, (), b""))
+        await transport.fetch(post(told.url, b""))
+        assert b"content-length" not in told.requests[0].lower()
+        assert b"content-length: 0\r\n" in told.requests[1]
+
+
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\rb", "a\0b"])
 async def test_a_header_cannot_become_two(value: str) -> None:
     async with peer(OK, b"body") as told, Transport(SOON) as transport:
