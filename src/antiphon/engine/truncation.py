@@ -14,11 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from antiphon.protocol.errors import UpstreamFault
-from antiphon.protocol.items import (
-    CALL_OUTPUTS,
-    CALLS,
-    Message,
-)
+from antiphon.protocol.items import CALL_OUTPUTS, CALLS, Message
 from antiphon.providers.base import Entry, ModelTurn, Target, Turn
 
 from .estimate import estimate_tokens, tokens_of

@@ -110,8 +110,10 @@ class ChatDecoder:
                 break
             payload = event.data
             if payload[:1] != b"{":
-                deltas += self._plain(payload, on_broken)
-                continue
+                payload = payload.strip()
+                if payload in (b"", _DONE):
+                    deltas += self._done() if payload else []
+                    continue
             try:
                 chunk = _decode_chunk(payload)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -125,17 +127,9 @@ class ChatDecoder:
                 deltas += self._chunk(chunk)
         return deltas
 
-    def _plain(self, payload: bytes, on_broken: Callable[[Exception], Exception]) -> list[Delta]:
-        """What is no JSON object: the end, nothing at all, or an object after white space."""
-        payload = payload.strip()
-        if payload == _DONE:
-            self._was_done = True
-            return self._finish() if self._is_whole else []
-        if payload[:1] == b"{":
-            return self._events([SseEvent("", payload)], on_broken)
-        if payload:
-            raise on_broken(ValueError("no JSON object"))
-        return []
+    def _done(self) -> list[Delta]:
+        self._was_done = True
+        return self._finish() if self._is_whole else []
 
     def _chunk(self, chunk: Chunk) -> list[Delta]:
         if failure := _error_of(chunk):

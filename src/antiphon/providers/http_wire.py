@@ -121,7 +121,7 @@ class Wire(Reply, asyncio.Protocol):
         self._pieces.clear()
         self._error = self._inflater = None
         self._is_busy = True
-        self._has_head = self._is_whole = self._has_enough = self._is_reusable = False
+        self._has_head = self._is_whole = self._is_reusable = False
         self._left_bytes, self._head_bytes = MAX_ANSWER_BYTES, 0
         self._heard_at = self._loop.time()
         self._ends_at = self._heard_at + self._deadlines.total_s
@@ -264,7 +264,6 @@ class Wire(Reply, asyncio.Protocol):
                     raise _too_long()
                 self._has_enough = not sink(data if self._inflater is None else self._inflated(data))
             except (ApiError, TruncatedStream) as error:
-                self._is_reusable = False
                 self._fail(error)
         if self._is_whole or self._has_enough:
             self._wake()

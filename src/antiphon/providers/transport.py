@@ -173,12 +173,12 @@ class _Call:
         self._credentials = credentials
         self._connection: aiohttp.connector.Connection | None = None
         self._wire: Wire | None = None
-        self._is_open = False
 
     async def __aenter__(self) -> Wire:
         request = self._request
         self._request = None  # its body may be large, and it is sent once
         assert request is not None, "a call is made once"
+        is_open = False
         try:
             headers = request.headers
             if request.credential is not None:
@@ -189,13 +189,13 @@ class _Call:
             wire = self._wire = self._pool.wire(self._connection)
             wire.begin(address.head(headers, request.body), request.body)
             await wire.answered()
-            self._is_open = True
+            is_open = True
         except TimeoutError as error:
             raise no_answer() from error
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
             raise unreachable() from error
         finally:
-            if not self._is_open:
+            if not is_open:
                 self._leave()
         if request.credential is not None and wire.status in (401, 403):
             self._credentials.forget(request.credential)

@@ -64,7 +64,7 @@ class StoredLog:
             await self._load()
             if len(self) > after or self.is_closed:
                 return
-            await self._watch.wait(None)
+            await self._watch.wait()
 
     def _forget(self, before: int) -> None:
         if before > self._first:
