@@ -20,10 +20,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event: its `event:` name ("" if none) and its data lines joined by newlines."""
+    """One event: its data lines joined by newlines, and its `event:` name, "" if none."""
 
-    name: str
     data: bytes
+    name: str = ""
 
 
 def frame(name: str, data: bytes) -> bytes:
@@ -57,17 +57,11 @@ class SseDecoder:
         if held:
             chunk = b"".join((*held, chunk))
             self._held, self._size_bytes = [], 0
-        blocks = chunk.split(b"\n\n")
-        if rest := blocks.pop():
-            self._hold(rest)
-        is_ascii = chunk.isascii()
-        events: list[SseEvent] = []
-        for block in blocks:
-            if block[:6] == b"data: " and b"\n" not in block:  # as most are: this loop is the hottest of all
-                events.append(SseEvent("", block[6:] if is_ascii else as_utf8(block[6:])))
-            else:
-                events += _events_of(block)
-        return events
+        end = chunk.rfind(b"\n\n") + 2
+        if end < len(chunk):
+            self._hold(chunk[end:])
+            chunk = chunk[:end]
+        return _events_in(as_utf8(chunk))
 
     def _hold(self, rest: bytes) -> None:
         """The beginning of an event whose end has not come."""
@@ -99,6 +93,16 @@ class SseDecoder:
         return self.feed(b"\n\n") if self._held or self._half_end else []
 
 
+def _events_in(blocks: bytes) -> list[SseEvent]:
+    """The events of whole blocks, and there is one at least."""
+    blocks = blocks[:-2]
+    if blocks[:6] == b"data: ":
+        bodies = blocks[6:].split(b"\n\ndata: ")
+        if blocks.count(b"\n") == 2 * len(bodies) - 2:  # nothing but data, a line each, as most streams are
+            return [*map(SseEvent, bodies)]
+    return [event for block in blocks.split(b"\n\n") for event in _events_of(block)]
+
+
 def _events_of(block: bytes) -> list[SseEvent]:
     """The event that these lines are; none where they hold no data."""
     name = b""
@@ -110,4 +114,4 @@ def _events_of(block: bytes) -> list[SseEvent]:
             name = line[6:].strip()
         elif line == b"data":
             lines.append(b"")
-    return [SseEvent(name.decode("utf-8", "replace"), as_utf8(b"\n".join(lines)))] if lines else []
+    return [SseEvent(b"\n".join(lines), name.decode())] if lines else []

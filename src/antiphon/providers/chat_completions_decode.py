@@ -74,7 +74,7 @@ class ChatDecoder:
         """See `Decoder.close`."""
         deltas: list[Delta] = []
         if self._document is not None:
-            deltas = self._events([SseEvent("", as_utf8(bytes(self._document)))], _truncated)
+            deltas = self._events([SseEvent(as_utf8(bytes(self._document)))], _truncated)
             if not self._has_started and not self._is_over:
                 deltas = [self._fail(bytes(self._document))]
         elif not self._is_over:
