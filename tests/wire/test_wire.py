@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.harness.garbage import nothing_left
 from tests.wire.recording import Recording, is_finished, recordings, written, written_fault
 
 from antiphon.protocol.deltas import Failed, Finished
@@ -87,6 +89,15 @@ def test_a_cut_anywhere_is_finished_only_if_the_finish_was_read(case: Recording)
 def test_nothing_follows_the_last_delta(case: Recording) -> None:
     deltas = _until_end(case, case.body, case.body)
     assert not any(isinstance(delta, Finished | Failed) for delta in deltas[:-1])
+
+
+@pytest.mark.parametrize("case", STREAMS, ids=_ids(STREAMS))
+def test_a_decoder_that_is_let_go_is_free(case: Recording) -> None:
+    with nothing_left(), suppress(TruncatedStream, UpstreamFault):
+        decoder = case.dialect.decoder(case.target, case.http_request)
+        decoder.feed(case.body)
+        decoder.close()
+        del decoder
 
 
 def _until_end(case: Recording, *chunks: bytes) -> list[Any]:

@@ -123,7 +123,7 @@ async def respond(assignment: Assignment, ports: Ports, emit: Callable[[Event], 
     except ApiError as error:
         if not loop.has_begun:
             raise
-        terminal = assembler.fail(error)
+        terminal = assembler.fail(error.with_traceback(None))  # its frames hold the run, and the run holds it
     return progress.outcome(terminal)
 
 

@@ -17,7 +17,7 @@ from antiphon.protocol.deltas import Cited, Delta, Ended, Refusal, Text
 
 from .base import Target, ToolName
 from .chat_completions_assistant import AssistantTurn, assistant_message
-from .chat_completions_calls import CallCollector
+from .chat_completions_calls import CallCollector, Keys
 from .chat_completions_markup import MarkupSplitter, WrittenCall
 from .chat_completions_reasoning import ReasoningRun
 from .chat_completions_think import ThinkSplitter
@@ -50,11 +50,11 @@ class Answer:
 
     def __init__(self, target: Target, names: Sequence[ToolName]) -> None:
         self._quirks = target.vendor.quirks.chat_completions
-        self._calls = CallCollector(names, self._next_key)
+        self._keys = Keys()
+        self._calls = CallCollector(names, self._keys)
         self._turn = AssistantTurn()
         self._pieces: list[str] = []  # adding to one string copies it for every chunk
         self._length = 0
-        self._keys = 0
         self._id = ""
         self._message: int | None = None
         self._run: ReasoningRun | None = None
@@ -140,7 +140,7 @@ class Answer:
             deltas += self._thought(thought) + self._said(text, None)
         if self._markup is not None:
             deltas += self._unmarked(self._markup.close())
-        if self._space and not self._keys:
+        if self._space and not self._keys.given:
             deltas += self._write(self._space, None)
         return deltas + self._end_run() + self._end_message(status) + self._calls.end(status)
 
@@ -149,10 +149,6 @@ class Answer:
         self._turn.text = "".join(self._pieces)
         self._turn.calls = self._calls.parts()
         return assistant_message(self._turn, self._quirks)
-
-    def _next_key(self) -> int:
-        self._keys += 1
-        return self._keys - 1
 
     def _content_chunk(self, chunk: ContentChunk) -> list[Delta]:
         if chunk.type == "thinking":
@@ -216,14 +212,14 @@ class Answer:
         deltas = self._end_run()
         if self._message is None:
             self._follows_reasoning = False
-            self._message = self._next_key()
+            self._message = self._keys.next()
             self._part_start = self._length
         return deltas, self._message
 
     def _open_run(self) -> list[Delta]:
         deltas = self._end_message()
         if self._run is None:
-            self._run = ReasoningRun(self._next_key(), is_replayed=self._quirks.replays_reasoning)
+            self._run = ReasoningRun(self._keys.next(), is_replayed=self._quirks.replays_reasoning)
         return deltas
 
     def _end_run(self) -> list[Delta]:

@@ -15,7 +15,7 @@ Source: reference of provider wires, "Streaming"; pitfalls 16, 18, 47, 48, 49, 5
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,12 +58,23 @@ class _Call:
         return self.tool is not None and not self.is_custom and (self.tool.wrapped or self.tool.is_search)
 
 
-class CallCollector:
-    """The calls of one answer. `next_key` hands out the keys of deltas."""
+class Keys:
+    """The keys of one answer's deltas: 0, 1, 2, ..."""
 
-    def __init__(self, names: Sequence[ToolName], next_key: Callable[[], int]) -> None:
+    def __init__(self) -> None:
+        self.given = 0
+
+    def next(self) -> int:
+        self.given += 1
+        return self.given - 1
+
+
+class CallCollector:
+    """The calls of one answer."""
+
+    def __init__(self, names: Sequence[ToolName], keys: Keys) -> None:
         self._names = names
-        self._next_key = next_key
+        self._keys = keys
         self._calls: list[_Call] = []
 
     def feed(self, piece: CallDelta, answer_id: str) -> list[Delta]:
@@ -112,7 +123,7 @@ class CallCollector:
         known = self._known(piece)
         if known is None:
             fresh = self._fresh_id(piece.id, answer_id)
-            known = _Call(self._next_key(), fresh, piece.index, has_minted_id=fresh != piece.id)
+            known = _Call(self._keys.next(), fresh, piece.index, has_minted_id=fresh != piece.id)
             self._calls.append(known)
         return known
 

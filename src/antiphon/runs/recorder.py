@@ -28,7 +28,6 @@ class Recorder:
         """`begun` is the response's row as others see it while it runs."""
         self.lease = lease
         self.written = len(log)
-        self.on_lost: Callable[[], None] = lambda: None
         self._log = log
         self._progress = progress
         self._begun: StoredResponse | None = begun
@@ -38,8 +37,8 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def work(self) -> None:
-        """Until `stop`, or the run is lost."""
+    async def work(self, on_lost: Callable[[], None]) -> None:
+        """Until `stop`, or the run is lost, and then `on_lost` is told."""
         while not self._is_stopping:
             await self._log.wait(self.written)
             if self._is_stopping or self._log.is_closed:
@@ -49,7 +48,7 @@ class Recorder:
                 await self._write()
             except LeaseLost:
                 self._is_stopping = True
-                self.on_lost()
+                on_lost()
             except StoreUnavailable as error:
                 logger.error("events not recorded", extra={"run": self.lease.response_id, "reason": str(error)})
                 await asyncio.sleep(_RETRY_S)

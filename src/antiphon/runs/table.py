@@ -107,8 +107,7 @@ class RunTable:
         if run.request.conversation is not None or run.idempotency_key is not None:
             beside.append(loop.create_task(keep(run, self._ports)))
         if run.recorder is not None:
-            run.recorder.on_lost = partial(self._lose, run)
-            beside.append(loop.create_task(run.recorder.work()))
+            beside.append(loop.create_task(run.recorder.work(partial(self._lose, run))))
         live = self._live[run.id] = _Live(run, task, beside)
         return live
 

@@ -64,6 +64,7 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
         await _refuse(exchange, trace, fault)
     finally:
         _log(exchange, trace)
+        trace.forget_frames()
 
 
 async def handle_socket(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:

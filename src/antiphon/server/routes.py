@@ -33,6 +33,11 @@ class Trace:
     responses: int | None = None
     """How many responses a WebSocket asked for."""
 
+    def forget_frames(self) -> None:
+        """An error keeps the frames it came through, and they keep it, and the request's body, until a collection."""
+        if self.error is not None:
+            self.error.with_traceback(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
