@@ -88,6 +88,23 @@ async def test_usage_of_the_summary_is_counted(client: Client, upstream: Upstrea
     assert compacted["usage"]["total_tokens"] == 2 * plain["usage"]["total_tokens"]
 
 
+async def test_a_summary_that_came_as_one_document_is_read(client: Client, upstream: Upstream) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Ann said many words."}, "finish_reason": "stop"}
+    upstream.queue("m1", Script(document={"id": "c", "model": "m1", "choices": [choice]}), Script((Say("Hello."),)))
+    rule = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
+    await client.create({"model": "chat/m1", "input": [*LONG, {"role": "user", "content": "Greet me"}]} | rule)
+    assert "Ann said many words." in upstream.requests("m1")[-1].raw.decode()
+
+
+@pytest.mark.parametrize("vendor", list(DIALECTS))
+async def test_half_a_summary_is_none(client: Client, upstream: Upstream, vendor: str) -> None:
+    upstream.queue("m1", Script((Say("Ann said many words."),), end_after=4))
+    rule = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
+    answer = await client.post({"model": f"{vendor}/m1", "input": [*LONG, {"role": "user", "content": "x"}]} | rule)
+    assert answer.status == 502
+    assert "before the answer was complete" in answer.error["message"]
+
+
 @pytest.mark.parametrize("keeps_all", [True, False])
 async def test_a_client_that_keeps_its_history_sends_the_item_back(
     client: Client, upstream: Upstream, keeps_all: bool

@@ -88,6 +88,8 @@ class Script:
     fail           after `fail_after` frames, the wire's own error event, and the end
     stall_after    after this many frames, send nothing until the reader leaves or the test releases it
     hang_up_after  after this many frames, cut the connection without an end
+    end_after      after this many frames, end the answer as if it were whole
+    document       answer with this JSON document instead of a stream
     drip_s         pause between writes
     chunk_bytes    write pieces of this size, whatever they split
     """
@@ -101,6 +103,8 @@ class Script:
     fail_after: int = 4
     stall_after: int | None = None
     hang_up_after: int | None = None
+    end_after: int | None = None
+    document: Json | None = None
     drip_s: float = 0.0
     chunk_bytes: int | None = None
     crlf: bool = False

@@ -212,6 +212,8 @@ class Upstream:
         return waiting.popleft() if waiting else default_script(wire.asked(body))
 
     async def _play(self, request: web.Request, wire: Wire, script: Script, received: Received) -> web.StreamResponse:
+        if script.document is not None:
+            return web.json_response(script.document)
         kind = "application/vnd.amazon.eventstream" if wire.is_binary else "text/event-stream"
         head = {"content-type": kind, "x-request-id": "req_up", "request-id": "req_up"}
         response = web.StreamResponse(headers=head | script.headers)
@@ -219,7 +221,7 @@ class Upstream:
         frames = wire.frames(script, received.body)
         if script.fail is not None:
             frames = [*frames[: script.fail_after], wire.error_event(script.fail)]
-        for position, frame in enumerate(frames):
+        for position, frame in enumerate(frames[: script.end_after]):
             if position == script.stall_after:
                 await self._released.wait()
             if position == script.hang_up_after:

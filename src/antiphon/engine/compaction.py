@@ -214,12 +214,7 @@ async def _summarise(
     async with await open_upstream(turn, targets, ports, lambda target, sent: None) as answering:
         target = answering.target
         assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
-
-        def take(data: bytes) -> bool:
-            assembler.apply_all(answering.decoder.feed(data))
-            return assembler.failure is None and assembler.finished is None
-
-        await answering.reply.pour(take)
+        await answering.read(assembler)
         assembler.end_turn()
     if assembler.failure is not None:
         raise assembler.failure

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Final
 
 from antiphon.protocol.deltas import Usage
-from antiphon.protocol.errors import ApiError, TruncatedStream, UpstreamFault
+from antiphon.protocol.errors import ApiError, UpstreamFault
 from antiphon.protocol.events import Event, Terminal
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.response import Response, new_response
-from antiphon.providers.base import Decoder, HttpRequest, ReplayRecord, Target, Turn
+from antiphon.providers.base import HttpRequest, ReplayRecord, Target, Turn
 
 from .assembler import Assembler
 from .compaction import compact_context, compaction_item, wants_compaction
@@ -213,7 +213,7 @@ class _Loop:
             self._begin()
             self._assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
             try:
-                await self._read(answering.reply, answering.decoder)
+                await self._read(answering)
             finally:
                 self._assembler.end_turn()
         if self._assembler.failure is not None:
@@ -268,27 +268,9 @@ class _Loop:
             self.has_begun = True
             self._assembler.begin()
 
-    async def _read(self, reply: Reply, decoder: Decoder) -> None:
-        """The answer to its end, or to where steering cuts it. Raises UpstreamFault."""
-        assembler, progress = self._assembler, self._progress
-
-        def take(data: bytes) -> bool:
-            assembler.apply_all(decoder.feed(data))
-            if progress.is_steered and self._is_cut_by_steering():
-                return False
-            # Some servers keep the connection open after their last event.
-            return assembler.finished is None and assembler.failure is None
-
-        progress.reading = reply
+    async def _read(self, answering: Answering) -> None:
+        self._progress.reading = answering.reply
         try:
-            await reply.pour(take)
+            await answering.read(self._assembler, self._is_cut_by_steering)
         finally:
-            progress.reading = None
-        if assembler.failure is not None or self._is_cut_by_steering():
-            return
-        try:
-            assembler.apply_all(decoder.close())
-        except TruncatedStream as error:
-            raise UpstreamFault(
-                "transport", "The model provider closed the stream before the answer was complete."
-            ) from error
+            self._progress.reading = None

@@ -12,9 +12,10 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final
 
-from antiphon.protocol.errors import InvalidRequest, UpstreamFault
+from antiphon.protocol.errors import InvalidRequest, TruncatedStream, UpstreamFault
 from antiphon.providers.base import Dialect, HttpRequest, Target, Turn
 
+from .assembler import Assembler
 from .media import with_media
 from .ports import Ports, Reply
 
@@ -61,6 +62,25 @@ class Answering:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opening.__aexit__(kind, error, trace)
+
+    async def read(self, assembler: Assembler, is_cut: Callable[[], bool] = lambda: False) -> None:
+        """Assemble the answer to its end, or to where it fails or is cut. Raises UpstreamFault."""
+        decoder = self.decoder
+
+        def take(data: bytes) -> bool:
+            assembler.apply_all(decoder.feed(data))
+            # Some servers keep the connection open after their last event.
+            return assembler.finished is None and assembler.failure is None and not is_cut()
+
+        await self.reply.pour(take)
+        if assembler.failure is not None or is_cut():
+            return
+        try:
+            assembler.apply_all(decoder.close())
+        except TruncatedStream as error:
+            raise UpstreamFault(
+                "transport", "The model provider closed the stream before the answer was complete."
+            ) from error
 
 
 async def open_upstream(
