@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from typing import Final
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _STEM_LENGTH: Final = 26
 _ORDINAL_LENGTH: Final = 4
-_RANDOM_BYTES: Final = 10
+_RANDOM_LENGTH: Final = 16
+_CHARACTER_OF_BYTE: Final = (_ALPHABET * 8).encode()
 _DRAWN_AHEAD: Final = 256
 _INPUT_BASE: Final = 31 * 32**3  # ordinals of input items begin with "z"
 
@@ -52,31 +54,28 @@ ITEM_PREFIXES: Final[dict[str, str]] = {
 }
 
 
-def _base32(number: int, length: int) -> str:
-    """The last `length` digits, an even number of them, two at a time."""
-    pairs = [_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)]
-    return "".join(pairs)
-
-
-# Random numbers drawn ahead: to ask the system for a few bytes at a time costs more than all else an id needs.
-_drawn: Final[list[int]] = []
+# Random characters drawn ahead: to ask the system for a few at a time costs more than all else an id needs.
+_drawn: Final[list[str]] = []
 os.register_at_fork(after_in_child=_drawn.clear)
 
 
-def _draw() -> int:
-    """80 random bits."""
+def _draw() -> str:
+    """80 random bits: 16 characters."""
     if not _drawn:
-        found = os.urandom(_RANDOM_BYTES * _DRAWN_AHEAD)
-        _drawn.extend(
-            int.from_bytes(found[first : first + _RANDOM_BYTES]) for first in range(0, len(found), _RANDOM_BYTES)
-        )
+        found = os.urandom(_RANDOM_LENGTH * _DRAWN_AHEAD).translate(_CHARACTER_OF_BYTE).decode()
+        _drawn.extend(found[first : first + _RANDOM_LENGTH] for first in range(0, len(found), _RANDOM_LENGTH))
     return _drawn.pop()
+
+
+@lru_cache(maxsize=2)
+def _moment(milliseconds: int) -> str:
+    """48 bits: 10 characters."""
+    return "".join([_PAIRS[milliseconds >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
 
 
 def new_stem() -> str:
     """26 characters, increasing with time to the millisecond."""
-    milliseconds = time.time_ns() // 1_000_000
-    return _base32(milliseconds << 80 | _draw(), _STEM_LENGTH)
+    return _moment(time.time_ns() // 1_000_000) + _draw()
 
 
 def new_id(prefix: str) -> str:
@@ -96,7 +95,7 @@ def input_item_id(response_id: str, item_type: str, ordinal: int) -> str:
 
 def _item_id(response_id: str, item_type: str, number: int) -> str:
     prefix = ITEM_PREFIXES.get(item_type, "item")
-    return f"{prefix}_{response_id[5:]}{_base32(number, _ORDINAL_LENGTH)}"
+    return f"{prefix}_{response_id[5:]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
 
 
 def response_of_item(item_id: str) -> str | None:
