@@ -18,8 +18,7 @@ from .explain import check_id, explain, invalid, missing_parameter, not_json, un
 from .item_parsing import parse_item, read_input
 from .items import DECLARATIONS
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
-from .tool_parsing import parse_tool_choice, read_tools
-from .tools import Tool
+from .tool_parsing import NONE_DECLARED, parse_tool_choice, read_tools
 
 Raw = msgspec.Raw
 Wire = schema.RequestWire
@@ -99,10 +98,9 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
 
 def _request(wire: Wire, model: str) -> CreateResponse:
     rows = read_input(wire.input, schema.MAX_INPUT_CHARACTERS) if _is_said(wire.input) else ()
-    read = read_tools(wire.tools, "tools") if wire.tools else ()
-    tools = tuple(tool for tool, _ in read)
+    tools, shown = read_tools(wire.tools) if wire.tools else NONE_DECLARED
     choice = Raw(bytes(wire.tool_choice)) if _is_said(wire.tool_choice) else _AUTO
-    declared = [*tools, *(tool for item, _ in rows for tool in _tools_in(item))]
+    declared = [*tools, *(tool for item, _ in rows if isinstance(item, DECLARATIONS) for tool in item.tools)]
     parsed_choice = parse_tool_choice(choice, declared)
     _refuse_later(wire)
     _check_state(wire)
@@ -110,7 +108,7 @@ def _request(wire: Wire, model: str) -> CreateResponse:
         _settings(wire, model),
         input=tuple(InputItem(item, raw) for item, raw in rows),
         tools=tools,
-        tools_raw=tuple(shown for _, shown in read),
+        tools_raw=shown,
         tool_choice=parsed_choice,
         tool_choice_raw=choice,
     )
@@ -155,10 +153,6 @@ def _settings(wire: Wire, model: str) -> CreateResponse:
 
 def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
     return isinstance(value, Raw) and bytes(memoryview(value)[: len(_NULL) + 1]) != _NULL
-
-
-def _tools_in(item: object) -> tuple[Tool, ...]:
-    return item.tools if isinstance(item, DECLARATIONS) else ()
 
 
 def _text(wire: schema.TextWire | None) -> Text:

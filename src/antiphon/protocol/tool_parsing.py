@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,7 @@ class _FunctionEcho(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _MAX_KEPT_BYTES: Final = 8 << 10
+_MAX_KEPT_LIST_BYTES: Final = 64 << 10
 _peek: Final = msgspec.json.Decoder(_Peek)
 _namespace: Final = msgspec.json.Decoder(_Namespace)
 _function: Final = msgspec.json.Decoder(t.FunctionTool)
@@ -76,20 +77,44 @@ _custom: Final = msgspec.json.Decoder(t.CustomTool)
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class Declared(NamedTuple):
+    """`tools`, and each as a response shows it."""
+
+    tools: t.Tools
+    shown: tuple[Raw, ...]
+
+
+NONE_DECLARED: Final = Declared(t.Tools(), ())
+
+
 def parse_tools(rows: Sequence[Raw], path: str) -> tuple[t.Tool, ...]:
-    """The tools at `path`. Raises InvalidRequest."""
-    return tuple(tool for tool, _ in read_tools(rows, path))
+    """The tools of an item at `path`. Raises InvalidRequest."""
+    return _read_list(rows, path).tools
 
 
-def read_tools(rows: Sequence[Raw], path: str) -> tuple[tuple[t.Tool, Raw], ...]:
-    """The tools at `path`, each as a response shows it, too. Raises InvalidRequest."""
-    read = tuple(_read_tool(row, f"{path}[{position}]") for position, row in enumerate(rows))
-    _check_unique((tool for tool, _ in read), path)
-    return read
+def read_tools(rows: Sequence[Raw]) -> Declared:
+    """The tools of a request: an agent sends the same with every one, and is given what was read before.
+
+    Raises InvalidRequest.
+    """
+    written = b",".join(rows)
+    return _kept_list(written) if len(written) <= _MAX_KEPT_LIST_BYTES else _read_list(rows, "tools")
+
+
+@lru_cache(maxsize=128)
+def _kept_list(written: bytes) -> Declared:
+    return _read_list(msgspec.json.decode(b"[" + written + b"]", type=tuple[Raw, ...]), "tools")
+
+
+def _read_list(rows: Sequence[Raw], path: str) -> Declared:
+    read = [_read_tool(row, f"{path}[{position}]") for position, row in enumerate(rows)]
+    tools = t.Tools(tool for tool, _ in read)
+    _check_unique(tools, path)
+    return Declared(tools, tuple(shown for _, shown in read))
 
 
 def _read_tool(row: Raw, path: str) -> tuple[t.Tool, Raw]:
-    """An agent sends the same tools with every request: what was read of them is kept."""
+    """Of lists that differ in a few tools, what was read of the others is kept."""
     written = bytes(row)
     if len(written) <= _MAX_KEPT_BYTES:
         try:

@@ -6,10 +6,13 @@ the client wrote it. Source: OpenAI OpenAPI `Tool`, `ToolChoiceParam`; Open Resp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from .memory import Memory
 
 
 class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="function", tag_field="type"):
@@ -61,6 +64,13 @@ class HostedTool(msgspec.Struct, frozen=True):
 
 
 Tool = FunctionTool | CustomTool | NamespaceTool | HostedTool
+
+
+class Tools(tuple[Tool, ...]):
+    """The tools of a request. Who sends the same again is given the same object, and what was made of it."""
+
+    def __init__(self, _: Iterable[Tool] = (), /) -> None:
+        self.memory = Memory()
 
 
 class ToolRef(msgspec.Struct, frozen=True):

@@ -60,8 +60,8 @@ def wire_tools(
     """
     hosted, dropped = _hosted(request, lowered, served)
     choice = _choice(request, lowered, hosted)
-    kept = [tool for tool in lowered.tools if choice.only is None or tool.tool_name in choice.only]
-    dropped += [name for tool in kept for name in unsent_fields(tool)]
+    kept = lowered.each(_declaration, choice.only)
+    dropped += unsent_fields(lowered, choice.only)
     if not kept and not hosted:
         return WireTools([], None, "", dropped)
     value: Block | None = choice.value
@@ -74,7 +74,7 @@ def wire_tools(
         value = value or {"type": "auto"}
         if value["type"] != "none":
             value["disable_parallel_tool_use"] = True
-    return WireTools([*hosted, *(_declaration(tool) for tool in kept)], value, instruction, dropped)
+    return WireTools([*hosted, *kept], value, instruction, dropped)
 
 
 def _hosted(request: CreateResponse, lowered: LoweredTools, served: frozenset[str]) -> tuple[list[Block], list[str]]:

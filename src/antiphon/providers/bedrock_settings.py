@@ -103,12 +103,11 @@ class WireSettings:
 
     def _tools(self, lowered: LoweredTools, called: list[str]) -> None:
         only, choice = _choice(self._request, lowered)
-        kept = [tool for tool in lowered.tools if only is None or tool.tool_name in only]
-        self.dropped += [name for tool in kept for name in unsent_fields(tool)]
-        rows = [_declaration(tool) for tool in kept]
+        self.dropped += unsent_fields(lowered, only)
+        rows = lowered.each(_declaration, only)
         if not rows:
             # A history with calls needs tools declared, also when this turn has none.
-            rows = [_bare(name) for name in dict.fromkeys(called)]
+            rows = tuple(_bare(name) for name in dict.fromkeys(called))
             choice = "none"
         if rows:
             config: Fields = {"tools": rows}

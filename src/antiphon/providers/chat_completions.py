@@ -40,9 +40,9 @@ class ChatCompletions:
         lowered = lower_tools(request.tools, turn.context, has_custom_tools=quirks.custom_tools == "native")
         tools = wire_tools(request, lowered, quirks)
         conversation = Conversation(turn, target)
-        settings = Settings(request, quirks, has_tools=bool(tools.tools), is_forced=tools.is_forced)
+        settings = Settings(request, quirks, has_tools=tools.tools is not None, is_forced=tools.is_forced)
         body: dict[str, object] = {"model": target.model, "messages": conversation.messages()}
-        if tools.tools:
+        if tools.tools is not None:
             body["tools"] = tools.tools
         if tools.choice is not None:
             body["tool_choice"] = tools.choice

@@ -20,10 +20,10 @@ from msgspec import UNSET, Raw, UnsetType
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.request import CreateResponse
-from antiphon.protocol.tools import AllowedChoice, CustomTool, FunctionTool, GrammarSpec, NamedChoice
+from antiphon.protocol.tools import AllowedChoice, CustomTool, FunctionTool, GrammarSpec, NamedChoice, ToolChoice
 
 from .base import ToolName
-from .history_items import unsent_fields
+from .history_items import unsent
 from .quirks import ChatQuirks
 from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, referred, wrapped_schema
 
@@ -54,22 +54,26 @@ class CustomDeclaration(msgspec.Struct, frozen=True, tag="custom", tag_field="ty
 class WireTools(NamedTuple):
     """The `tools` and `tool_choice` fields (None: not sent), and whether a call is forced."""
 
-    tools: list[FunctionDeclaration | CustomDeclaration]
+    tools: Raw | None
     choice: object
     is_forced: bool
-    dropped: list[str]
+    dropped: tuple[str, ...]
 
 
 def wire_tools(request: CreateResponse, lowered: LoweredTools, quirks: ChatQuirks) -> WireTools:
     """Everything of a request that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
-    chosen = _chosen(request, lowered, quirks)
+    if request.tool_choice == "auto":
+        return lowered.memory.once(quirks, lambda: _declared(lowered, _Chosen(), quirks))
+    return _declared(lowered, _chosen(request.tool_choice, lowered, quirks), quirks)
+
+
+def _declared(lowered: LoweredTools, chosen: _Chosen, quirks: ChatQuirks) -> WireTools:
     kept = [tool for tool in lowered.tools if chosen.only is None or tool.tool_name in chosen.only]
-    dropped = [*lowered.hosted_names]
-    for tool in kept:
-        dropped += _unsent(tool, quirks)
-    return WireTools(
-        [_declaration(tool, quirks) for tool in kept], chosen.value if kept else None, chosen.is_forced, dropped
-    )
+    dropped = (*lowered.hosted_names, *(name for tool in kept for name in _unsent(tool, quirks)))
+    if not kept:
+        return WireTools(None, None, chosen.is_forced, dropped)
+    tools = Raw(msgspec.json.encode([_declaration(tool, quirks) for tool in kept]))
+    return WireTools(tools, chosen.value, chosen.is_forced, dropped)
 
 
 class _Chosen(NamedTuple):
@@ -80,8 +84,8 @@ class _Chosen(NamedTuple):
     only: tuple[ToolName, ...] | None = None
 
 
-def _chosen(request: CreateResponse, lowered: LoweredTools, quirks: ChatQuirks) -> _Chosen:
-    match request.tool_choice:
+def _chosen(choice: ToolChoice, lowered: LoweredTools, quirks: ChatQuirks) -> _Chosen:
+    match choice:
         case "auto":
             return _Chosen()
         case "none":
@@ -168,7 +172,7 @@ def _unsent(lowered: LoweredTool, quirks: ChatQuirks) -> list[str]:
     """Fields of a declaration that have no place on this wire."""
     tool = lowered.tool
     is_lax = isinstance(tool, FunctionTool) and bool(tool.strict) and not quirks.has_strict_tools
-    return [*([f"tools.{lowered.tool_name.wire_name}.strict"] if is_lax else []), *unsent_fields(lowered)]
+    return [*([f"tools.{lowered.tool_name.wire_name}.strict"] if is_lax else []), *unsent(lowered)]
 
 
 def _refused(message: str) -> InvalidRequest:

@@ -98,11 +98,11 @@ class Cohere:
 
 def _tool_fields(request: CreateResponse, lowered: LoweredTools, dropped: list[str]) -> Fields:
     only, choice = _choice(request, lowered)
-    kept = [tool for tool in lowered.tools if only is None or tool.tool_name in only]
-    dropped += [name for tool in kept for name in unsent_fields(tool)]
+    kept = lowered.each(_declaration, only)
+    dropped += unsent_fields(lowered, only)
     if not kept:
         return {}
-    fields: Fields = {"tools": [_declaration(tool) for tool in kept]}
+    fields: Fields = {"tools": kept}
     return fields | ({"tool_choice": choice} if choice else {})
 
 

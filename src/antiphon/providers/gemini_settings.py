@@ -39,14 +39,14 @@ class WireTools(NamedTuple):
 def wire_tools(request: CreateResponse, lowered: LoweredTools, target: Target) -> WireTools:
     """Everything that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
     only, calling = _choice(request, lowered)
-    kept = [tool for tool in lowered.tools if only is None or tool.tool_name in only]
+    kept = lowered.each(_declaration, only)
     built_in, dropped = _built_in(lowered, target, has_functions=bool(kept))
-    dropped += [name for tool in kept for name in unsent_fields(tool)]
+    dropped += unsent_fields(lowered, only)
     tools: list[Fields] = [*built_in]
     config: Fields = {}
     if kept:
-        tools.append({"functionDeclarations": [_declaration(tool) for tool in kept]})
-        if not calling and any(isinstance(tool.tool, FunctionTool) and tool.tool.strict is True for tool in kept):
+        tools.append({"functionDeclarations": kept})
+        if not calling and any(lowered.each(_is_strict, only)):
             calling = {"mode": "VALIDATED"}
         if calling:
             config["functionCallingConfig"] = calling
@@ -124,6 +124,10 @@ def _declaration(lowered: LoweredTool) -> Fields:
     schema = tool.parameters
     is_said = isinstance(schema, Raw) and bytes(schema) != b"null"
     return row | {"parametersJsonSchema": inline_refs(schema) if is_said and isinstance(schema, Raw) else EMPTY_SCHEMA}
+
+
+def _is_strict(lowered: LoweredTool) -> bool:
+    return isinstance(lowered.tool, FunctionTool) and lowered.tool.strict is True
 
 
 class WireConfig(NamedTuple):

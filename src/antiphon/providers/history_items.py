@@ -21,8 +21,8 @@ from antiphon.protocol.items import (
 )
 from antiphon.protocol.tools import FunctionTool
 
-from .base import DialectName, ReplayRecord, Target
-from .tool_names import LoweredTool
+from .base import DialectName, ReplayRecord, Target, ToolName
+from .tool_names import LoweredTool, LoweredTools
 
 
 def text_of(part: ContentPart) -> str | None:
@@ -52,7 +52,12 @@ def removal(item: Reasoning, record: ReplayRecord | None, family: DialectName) -
     return item.id or "", "organization_mismatch" if is_ours else "model_mismatch"
 
 
-def unsent_fields(lowered: LoweredTool) -> list[str]:
+def unsent_fields(lowered: LoweredTools, only: Sequence[ToolName] | None = None) -> list[str]:
+    """Fields of declarations that only OpenAI's own wire has, as `antiphon-dropped` names them."""
+    return [name for names in lowered.each(unsent, only) for name in names]
+
+
+def unsent(lowered: LoweredTool) -> list[str]:
     """Fields of a tool's declaration that only OpenAI's own wire has, as `antiphon-dropped` names them."""
     tool, names = lowered.tool, list[str]()
     if isinstance(tool, FunctionTool):

@@ -11,26 +11,39 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from antiphon.protocol.deltas import Native
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.items import DECLARATIONS, AdditionalTools
-from antiphon.protocol.tools import CustomTool, FunctionTool, GrammarSpec, HostedTool, NamespaceTool, Tool, ToolRef
+from antiphon.protocol.items import DECLARATIONS, AdditionalTools, ToolSearchOutput
+from antiphon.protocol.memory import Memory
+from antiphon.protocol.tools import (
+    CustomTool,
+    FunctionTool,
+    GrammarSpec,
+    HostedTool,
+    NamespaceTool,
+    Tool,
+    ToolRef,
+    Tools,
+)
 
 from .base import Entry, ToolName
 
+T = TypeVar("T")
+_Declaring = AdditionalTools | ToolSearchOutput
 LEGAL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ILLEGAL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9_-]")
 MAX_NAME_LENGTH: Final = 64
 EMPTY_SCHEMA: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 TOOL_SEARCH: Final = "tool_search"
 _NO_SCHEMA: Final = msgspec.Raw(b"null")
+_PURPOSES: Final = {False: object(), True: object()}
 _SEARCH_SCHEMA: Final = msgspec.Raw(
     b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
     b'"required":["query"]}'
@@ -57,10 +70,17 @@ class LoweredTools:
     tools: tuple[LoweredTool, ...]
     hosted: tuple[HostedTool, ...]
     hosted_names: tuple[str, ...] = ()
+    memory: Memory = field(default_factory=Memory, compare=False)
 
     @property
     def names(self) -> tuple[ToolName, ...]:
         return tuple(lowered.tool_name for lowered in self.tools)
+
+    def each(self, make: Callable[[LoweredTool], T], only: Sequence[ToolName] | None = None) -> tuple[T, ...]:
+        """What `make` writes for every tool, which nobody may change, or for those in `only`."""
+        if only is None:
+            return self.memory.once(make, lambda: tuple(make(tool) for tool in self.tools))
+        return tuple(make(tool) for tool in self.tools if tool.tool_name in only)
 
 
 def wire_name(name: str, namespace: str | None = None) -> str:
@@ -77,9 +97,16 @@ def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_t
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
     """
+    loaded = [entry for entry in context if isinstance(entry, DECLARATIONS)]
+    if loaded or not isinstance(tools, Tools):
+        return _lowered(tools, loaded, has_custom_tools)
+    return tools.memory.once(_PURPOSES[has_custom_tools], lambda: _lowered(tools, (), has_custom_tools))
+
+
+def _lowered(tools: Sequence[Tool], loaded: Iterable[_Declaring], has_custom_tools: bool) -> LoweredTools:
     lowered: dict[str, LoweredTool] = {}
     hosted: list[tuple[HostedTool, str]] = []
-    for tool, where in _all_tools(tools, context):
+    for tool, where in _all_tools(tools, loaded):
         if isinstance(tool, HostedTool):
             search = _client_search(tool)
             if search is None:
@@ -94,14 +121,13 @@ def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_t
     return LoweredTools(tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted))
 
 
-def _all_tools(tools: Sequence[Tool], context: Iterable[Entry]) -> Iterable[tuple[Tool, str]]:
+def _all_tools(tools: Sequence[Tool], loaded: Iterable[_Declaring]) -> Iterable[tuple[Tool, str]]:
     for index, tool in enumerate(tools):
         yield tool, f"tools[{index}]"
-    for entry in context:
-        if isinstance(entry, DECLARATIONS):
-            kind = "additional_tools" if isinstance(entry, AdditionalTools) else "tool_search_output"
-            for index, tool in enumerate(entry.tools):
-                yield tool, f"{kind}.tools[{index}]"
+    for entry in loaded:
+        kind = "additional_tools" if isinstance(entry, AdditionalTools) else "tool_search_output"
+        for index, tool in enumerate(entry.tools):
+            yield tool, f"{kind}.tools[{index}]"
 
 
 class _SearchTool(msgspec.Struct, frozen=True):
