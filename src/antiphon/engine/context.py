@@ -55,10 +55,16 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -
     entries, resolver = past.entries, past.resolver
     own: list[InputItem] = []
     for position, item in enumerate(request.input):
-        resolved = await resolver.dereference(item, position)
+        named = item.item
+        resolved = await resolver.dereference(named, position) if isinstance(named, ItemReference) else item
         own.append(resolved)
-        if not past.is_abandoned(resolved.item):
-            entries.append(await resolver.entry(resolved.item))
+        entry = resolved.item
+        if past.is_abandoned(entry):
+            continue
+        if isinstance(entry, Message):
+            entries.append(in_parts(entry))
+        else:
+            entries.append(await resolver.opened(entry) if isinstance(entry, Reasoning) else entry)
     entries = expand(entries, ports.sealer, origin.project)
     return Context(tuple(entries), tuple(own), _check_pairs(entries))
 
@@ -96,7 +102,7 @@ class _Past:
             self._abandoned |= link.abandoned
 
     async def _opened(self, entry: Entry) -> Entry:
-        return await self.resolver.entry(entry) if isinstance(entry, Reasoning) else entry
+        return await self.resolver.opened(entry) if isinstance(entry, Reasoning) else entry
 
     async def _links(self, response_id: str) -> list[Link] | None:
         """The chain, oldest first: its newest links from this connection's memory, the rest as the store has it."""
@@ -173,11 +179,8 @@ class _Resolver:
             self._loaded[response_id] = await self._store.load(self._project, response_id)
         return self._loaded[response_id]
 
-    async def dereference(self, item: InputItem, position: int) -> InputItem:
-        """The item itself, or the stored item that an item_reference names."""
-        reference = item.item
-        if not isinstance(reference, ItemReference):
-            return item
+    async def dereference(self, reference: ItemReference, position: int) -> InputItem:
+        """The stored item that a reference names."""
         stored = await self._response_of(reference.id)
         raw = find_item(stored, reference.id) if stored is not None else None
         if raw is None:
@@ -191,12 +194,8 @@ class _Resolver:
             )
         return InputItem(parse_item(raw), raw)
 
-    async def entry(self, item: Item) -> Entry:
-        """A reasoning item of ours with its provider's blocks; any other item as the next turns will see it."""
-        if isinstance(item, Message):
-            return in_parts(item)
-        if not isinstance(item, Reasoning):
-            return item
+    async def opened(self, item: Reasoning) -> Entry:
+        """A reasoning item of ours with its provider's blocks."""
         sealed = item.encrypted_content
         if isinstance(sealed, str) and self._sealer is not None and self._sealer.is_ours(sealed):
             record = self._sealer.unseal(sealed, self._project)

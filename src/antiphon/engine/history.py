@@ -194,10 +194,13 @@ def in_parts(message: Message) -> Message:
 
 
 def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:
-    return msgspec.structs.replace(
-        in_parts(message),
-        id=message.id or input_item_id(response_id, "message", ordinal),
-        status=message.status or "completed",
+    content = message.content
+    return Message(
+        message.role,
+        (_text_part(message.role, content),) if isinstance(content, str) else content,
+        message.id or input_item_id(response_id, "message", ordinal),
+        message.status or "completed",
+        message.phase,
     )
 
 

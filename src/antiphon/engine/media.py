@@ -16,12 +16,10 @@ import msgspec
 
 from antiphon.protocol.errors import InvalidRequest, first_of
 from antiphon.protocol.items import (
+    CALL_OUTPUTS,
     ContentPart,
-    CustomToolCallOutput,
-    FunctionCallOutput,
     InputFile,
     InputImage,
-    InputText,
     InputVideo,
     Item,
     Message,
@@ -34,6 +32,7 @@ from .ports import Fetch
 
 _MOST_URLS: Final = 100
 _THE_MODELS: Final = (ModelTurn, ReplayedReasoning)
+_MEDIA: Final = frozenset({InputImage, InputFile, InputVideo})
 
 
 async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
@@ -80,8 +79,10 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
 
 def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
+    showing = [item for item in _items(turn.context) if _shows_media(item)]
+    if not showing:
+        return
     paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
-    showing = [item for item in _items(turn.context) if not _is_one_text(item)]
     for item in sorted(showing, key=lambda item: id(item) in paths):
         name = "content" if isinstance(item, Message) else "output"
         for index, part in enumerate(_parts(item)):
@@ -97,19 +98,18 @@ def _items(entries: Sequence[Entry]) -> Iterator[Item]:
             yield entry
 
 
-def _is_one_text(item: Item) -> bool:
-    """Most of a long history is."""
-    return isinstance(item, Message) and len(item.content) == 1 and isinstance(item.content[0], InputText)
+def _shows_media(item: Item) -> bool:
+    """Few items of a long history do."""
+    return not _MEDIA.isdisjoint(map(type, _parts(item)))
 
 
 def _parts(item: Item) -> tuple[ContentPart, ...]:
-    match item:
-        case Message():
-            content = item.content
-        case FunctionCallOutput() | CustomToolCallOutput():
-            content = item.output
-        case _:
-            return ()
+    if isinstance(item, Message):
+        content = item.content
+    elif isinstance(item, CALL_OUTPUTS):
+        content = item.output
+    else:
+        return ()
     return () if isinstance(content, str) else content
 
 

@@ -58,6 +58,7 @@ _Typed = (
     | it.ToolSearchCall
 )
 _READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(_Typed)}
+_MEDIA: Final = (it.InputImage, it.InputFile)
 _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _peek: Final = msgspec.json.Decoder(_Peek)
@@ -75,8 +76,10 @@ def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
     """One item at `path`, and its JSON without tolerated extras. Raises InvalidRequest."""
     item = _at_once(raw)
     if item is not None:
-        check_id(join_path(path, ".id"), item.id if isinstance(item.id, str) else None)
-        return _checked(item, path), raw
+        if isinstance(item.id, str):
+            check_id(join_path(path, ".id"), item.id)
+        _check(item, path)
+        return item, raw
     try:
         peek = _peek.decode(raw)
     except msgspec.ValidationError as error:
@@ -123,7 +126,9 @@ def _type_of(kind: str) -> object:
 def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Item, msgspec.Raw]:
     if not kind:
         easy, kept = decode_tolerantly(raw, _easy)
-        return _checked(_message(easy), path), kept
+        message = _message(easy)
+        _check(message, path)
+        return message, kept
     if kind in _TOOLS_ITEMS:
         holder, kept = decode_tolerantly(raw, _tools_item)
         return _with_tools(kind, holder, path), kept
@@ -136,7 +141,9 @@ def _decode(kind: str, raw: msgspec.Raw, peek: _Peek, path: str) -> tuple[it.Ite
     item, kept = decode_tolerantly(raw, decoder)
     if kind in CHECKED:
         return it.Opaque(kind, peek.id, kept), kept
-    return _checked(item, path), kept
+    assert isinstance(item, it.ITEMS), "decoders make items only"
+    _check(item, path)
+    return item, kept
 
 
 def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
@@ -146,15 +153,15 @@ def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
     return it.ToolSearchOutput(tools, holder.id, holder.call_id, holder.execution, holder.status)
 
 
-def _checked(item: msgspec.Struct, path: str) -> it.Item:
+def _check(item: it.Item, path: str) -> None:
     """What types alone cannot say of an item."""
-    if isinstance(item, it.FunctionCallOutput) and not item.call_id and not item.name:
+    if isinstance(item, it.Message):
+        if not isinstance(item.content, str):
+            for position, part in enumerate(item.content):
+                if isinstance(part, _MEDIA):
+                    _check_part(part, f"{path}.content[{position}]")
+    elif isinstance(item, it.FunctionCallOutput) and not item.call_id and not item.name:
         raise missing_parameter(join_path(path, ".call_id"))
-    if isinstance(item, it.Message) and not isinstance(item.content, str):
-        for position, part in enumerate(item.content):
-            _check_part(part, f"{path}.content[{position}]")
-    assert isinstance(item, it.ITEMS), "decoders make items only"
-    return item
 
 
 def _check_part(part: it.ContentPart, path: str) -> None:

@@ -14,6 +14,7 @@ Source: reference of provider wires, §1.2, §2.4 and §2.5.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -46,7 +47,7 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls
+from .chat_completions_content import WirePart, content, drop_old_cache_controls, one_text
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
@@ -80,7 +81,7 @@ class Conversation:
         self.removed: list[tuple[str, str]] = []
         self._quirks = target.vendor.quirks.chat_completions
         self._target = target
-        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
+        self._input = turn.request.input
         self._messages: list[WireMessage] = []
         self._group = AssistantTurn()
         self._continues = False
@@ -110,6 +111,8 @@ class Conversation:
                 self._model_turn(entry)
             case FunctionCallOutput() | CustomToolCallOutput() | ToolSearchOutput():
                 self._output(entry)
+            case FunctionCall():
+                self._assistant_call(entry)
             case ReplayedReasoning():
                 self._replayed(entry)
             case Opaque():
@@ -149,15 +152,17 @@ class Conversation:
             case Message():
                 self._assistant_message(item)
             case FunctionCall() | CustomToolCall():
-                self._group.calls.append(self._call_part(item))
-                self._continues = False
+                self._assistant_call(item)
             case ToolSearchCall() if item.call_id:
-                self._group.calls.append(self._call_part(item))
-                self._continues = False
+                self._assistant_call(item)
             case ToolSearchCall() | AdditionalTools() | ItemReference():
                 pass  # a search that ran elsewhere, declarations (among the tools), and references (resolved)
             case _:
                 pass  # outputs do not stand inside a model turn
+
+    def _assistant_call(self, item: _Call) -> None:
+        self._group.calls.append(self._call_part(item))
+        self._continues = False
 
     def _assistant_message(self, item: Message) -> None:
         if self._group.text and not self._group.calls and not self._continues:
@@ -199,6 +204,8 @@ class Conversation:
         call_id = self._call_id(item)
         if isinstance(item, ToolSearchOutput):
             output = ToolOutput(loaded_tools(item.tools), [])
+        elif isinstance(item.output, str):
+            output = ToolOutput(item.output, [])
         else:
             output = tool_output(item.output, f"{self._path(item)}.output", self._quirks, call_id)
         self._messages.append(ToolMessage(call_id, output.text))
@@ -207,7 +214,10 @@ class Conversation:
 
     def _message(self, item: Message) -> None:
         role = "user" if item.role == "user" else self._quirks.system_role
-        self._say(SaidMessage(role, content(item.content, f"{self._path(item)}.content", self._quirks)))
+        said = one_text(item.content)
+        if said is None:
+            said = content(item.content, f"{self._path(item)}.content", self._quirks)
+        self._say(SaidMessage(role, said))
 
     def _opaque(self, item: Opaque) -> None:
         if foreign.is_call(item):
@@ -286,6 +296,10 @@ class Conversation:
     def _path(self, item: object) -> str:
         """Where the client wrote an item; "input" for one of an earlier request."""
         return self._paths.get(id(item), "input")
+
+    @cached_property
+    def _paths(self) -> dict[int, str]:
+        return {id(entry.item): f"input[{index}]" for index, entry in enumerate(self._input)}
 
 
 def _as_text(message: SaidMessage) -> str:

@@ -24,10 +24,8 @@ class ToolOutput(NamedTuple):
     media: list[WirePart]
 
 
-def tool_output(output: str | Sequence[ContentPart], path: str, quirks: ChatQuirks, call_id: str) -> ToolOutput:
+def tool_output(output: Sequence[ContentPart], path: str, quirks: ChatQuirks, call_id: str) -> ToolOutput:
     """An output in the wire's words. Tool messages hold text alone, on every server (pitfall 92)."""
-    if isinstance(output, str):
-        return ToolOutput(output, [])
     parts = [wire_part(part, f"{path}[{index}]", quirks) for index, part in enumerate(output)]
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     media: list[WirePart] = [part for part in parts if not isinstance(part, TextPart)]
