@@ -6,11 +6,13 @@ it may hold a token.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest
@@ -20,6 +22,8 @@ from .media import media_type_of
 
 _KEPT_S: Final = 3600.0
 _MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+_LARGE_BYTES: Final = 256 * 1024
+"""From here on to hash it would hold up the other requests for milliseconds."""
 _MAGIC: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -67,8 +71,9 @@ class MediaFetcher:
         media_type = sniffed(fetched.body) or fetched.media_type
         if media_type in _VAGUE:
             media_type = media_type_of(url) or "application/octet-stream"
-        data = f"data:{media_type};base64,{base64.b64encode(fetched.body).decode()}"
-        digest = hashlib.sha256(data.encode()).hexdigest()
+        is_large = len(fetched.body) > _LARGE_BYTES
+        read = partial(_read, media_type, fetched.body)
+        digest, data = await asyncio.to_thread(read) if is_large else read()
         self._keep(url, digest, data)
         return data
 
@@ -84,6 +89,13 @@ class MediaFetcher:
         while self._kept_bytes > _MAX_KEPT_BYTES and len(self._contents) > 1:
             _, dropped = self._contents.popitem(last=False)
             self._kept_bytes -= len(dropped)
+
+
+def _read(media_type: str, body: bytes) -> tuple[str, str]:
+    """A hash of what it is, and its data: URL."""
+    digest = hashlib.sha256(media_type.encode() + b"\0")
+    digest.update(body)
+    return digest.hexdigest(), f"data:{media_type};base64,{base64.b64encode(body).decode()}"
 
 
 def sniffed(body: bytes) -> str | None:

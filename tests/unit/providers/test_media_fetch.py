@@ -69,6 +69,15 @@ async def test_the_bytes_tell_what_it_is_and_the_same_url_is_asked_once(site: Si
     assert site.visits == ["/picture", "/hop", "/picture"]
 
 
+async def test_a_large_picture_is_read_like_a_small_one_and_kept_once(site: Site, fetcher: Any) -> None:
+    site.body = PNG + bytes(1 << 20)
+    media = fetcher(2 << 20)
+    first, second = [await media.fetch(site.url + path, "input") for path in ("/picture", "/same")]
+    assert first == "data:image/png;base64," + base64.b64encode(site.body).decode()
+    assert await media.fetch(site.url + "/picture", "input") is await media.fetch(site.url + "/same", "input")
+    assert second == first
+
+
 async def test_what_is_kept_is_asked_again_after_an_hour(site: Site, fetcher: Any) -> None:
     now = 0.0
     media = fetcher(clock=lambda: now)
