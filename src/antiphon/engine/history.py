@@ -190,7 +190,8 @@ def in_parts(message: Message) -> Message:
     content = message.content
     if not isinstance(content, str):
         return message
-    return msgspec.structs.replace(message, content=(_text_part(message.role, content),))
+    part = _text_part(message.role, content)
+    return Message(message.role, (part,), message.id, message.status, message.phase)
 
 
 def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:

@@ -8,6 +8,7 @@ Source: reference "responses.create parameters" and "Errors, headers, retries".
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -16,9 +17,10 @@ from . import request_schema as schema
 from .errors import InvalidRequest
 from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import parse_item, read_input
-from .items import DECLARATIONS
+from .items import DECLARATIONS, Item
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
-from .tool_parsing import NONE_DECLARED, parse_tool_choice, read_tools
+from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
+from .tools import Tool, ToolChoice
 
 Raw = msgspec.Raw
 Wire = schema.RequestWire
@@ -27,7 +29,6 @@ _decode: Final = msgspec.json.Decoder(Wire).decode
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _types: Final = typing.get_type_hints(Wire, include_extras=True)
 _NULL: Final = b"null"
-_AUTO: Final = Raw(b'"auto"')
 
 
 def parse_request(body: bytes) -> CreateResponse:
@@ -41,7 +42,7 @@ def parse_request(body: bytes) -> CreateResponse:
     if not wire.model and (wire.model is not None or wire.prompt is None):
         raise _no_model(wire.model)
     try:
-        return _request(wire, wire.model or "")
+        return _read(wire, wire.model or "")
     except (UnicodeDecodeError, RecursionError) as error:
         raise not_json(error) from error
 
@@ -96,29 +97,45 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
     return None
 
 
-def _request(wire: Wire, model: str) -> CreateResponse:
+def _read(wire: Wire, model: str) -> CreateResponse:
     rows = read_input(wire.input, schema.MAX_INPUT_CHARACTERS) if _is_said(wire.input) else ()
-    tools, shown = read_tools(wire.tools) if wire.tools else NONE_DECLARED
-    choice = Raw(bytes(wire.tool_choice)) if _is_said(wire.tool_choice) else _AUTO
-    declared = [*tools, *(tool for item, _ in rows if isinstance(item, DECLARATIONS) for tool in item.tools)]
-    parsed_choice = parse_tool_choice(choice, declared)
+    declared = read_tools(wire.tools) if wire.tools else NONE_DECLARED
+    choice = _choice(wire, declared.tools, rows)
     _refuse_later(wire)
     _check_state(wire)
-    return msgspec.structs.replace(
-        _settings(wire, model),
-        input=tuple(InputItem(item, raw) for item, raw in rows),
-        tools=tools,
-        tools_raw=shown,
-        tool_choice=parsed_choice,
-        tool_choice_raw=choice,
-    )
+    return _request(wire, model, tuple([InputItem(item, raw) for item, raw in rows]), declared, choice)
 
 
-def _settings(wire: Wire, model: str) -> CreateResponse:
-    """Everything but input and tools; a null becomes the documented default."""
+class _Choice(typing.NamedTuple):
+    """`tool_choice`, and as a response shows it."""
+
+    read: ToolChoice = "auto"
+    shown: Raw = Raw(b'"auto"')
+
+
+_AUTO: Final = _Choice()
+
+
+def _choice(wire: Wire, tools: Sequence[Tool], rows: Sequence[tuple[Item, Raw]]) -> _Choice:
+    if not _is_said(wire.tool_choice):
+        return _AUTO
+    choice = Raw(bytes(wire.tool_choice))
+    declared = [*tools, *(tool for item, _ in rows if isinstance(item, DECLARATIONS) for tool in item.tools)]
+    return _Choice(parse_tool_choice(choice, declared), choice)
+
+
+def _request(
+    wire: Wire, model: str, rows: tuple[InputItem, ...], declared: Declared, choice: _Choice
+) -> CreateResponse:
+    """What was read, and everything else; a null becomes the documented default."""
     options = wire.stream_options
     return CreateResponse(
         model=model,
+        input=rows,
+        tools=declared.tools,
+        tools_raw=declared.shown,
+        tool_choice=choice.read,
+        tool_choice_raw=choice.shown,
         instructions=wire.instructions,
         previous_response_id=wire.previous_response_id,
         conversation=_conversation(wire.conversation),

@@ -22,7 +22,10 @@ Send = Callable[[Message], Coroutine[Any, Any, None]]
 Headers = Sequence[tuple[str, str]]
 
 OPENAI_VERSION: Final = "2020-10-01"
-_SERVER: Final = f"antiphon/{__version__}".encode()
+_SAID_ALWAYS: Final = (
+    (b"server", f"antiphon/{__version__}".encode()),
+    (b"openai-version", OPENAI_VERSION.encode()),
+)
 _MAX_REQUEST_ID: Final = 128
 
 
@@ -123,14 +126,14 @@ class Exchange:
         self.status = status
         headers = [
             (b"content-type", content_type.encode()),
-            (b"server", _SERVER),
+            *_SAID_ALWAYS,
             (b"x-request-id", self.request_id.encode()),
-            (b"openai-processing-ms", str(self.elapsed_ms).encode()),
-            (b"openai-version", OPENAI_VERSION.encode()),
+            (b"openai-processing-ms", b"%d" % self.elapsed_ms),
         ]
         if length is not None:
-            headers.append((b"content-length", str(length).encode()))
-        headers.extend((name.encode(), value.encode("latin-1", "replace")) for name, value in extra)
+            headers.append((b"content-length", b"%d" % length))
+        if extra:
+            headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in extra]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def write(self, body: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
