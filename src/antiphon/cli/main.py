@@ -39,6 +39,7 @@ class _InOrder(click.Group):
 
 
 @click.group(cls=_InOrder, no_args_is_help=True)
+@click.version_option(__version__, message="antiphon %(version)s")
 def app() -> None:
     """One Responses API for every model: serve it, ask it, look after it."""
 

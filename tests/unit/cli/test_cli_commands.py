@@ -14,6 +14,8 @@ import msgspec
 import pytest
 from tests.harness.process import KEY, ROOT, ServerProcess
 
+from antiphon import __version__
+
 pytestmark = pytest.mark.slow
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -46,6 +48,11 @@ def test_every_command_has_help(tmp_path: Path, words: str) -> None:
     done = run(tmp_path, *words.split(), "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
+
+
+def test_the_version_is_told_by_either_name(tmp_path: Path) -> None:
+    said = {run(tmp_path, name).stdout for name in ("version", "--version")}
+    assert said == {f"antiphon {__version__}\n"}
 
 
 def test_a_wrong_option_is_wrong_usage(tmp_path: Path) -> None:
