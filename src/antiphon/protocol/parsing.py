@@ -124,16 +124,14 @@ def _choice(wire: Wire, tools: Sequence[Tool], rows: Sequence[tuple[Item, Raw]])
     return _Choice(parse_tool_choice(choice, declared), choice)
 
 
-def _request(
-    wire: Wire, model: str, rows: tuple[InputItem, ...], declared: Declared, choice: _Choice
-) -> CreateResponse:
+def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared, choice: _Choice) -> CreateResponse:
     """What was read, and everything else; a null becomes the documented default."""
     options = wire.stream_options
     return CreateResponse(
         model=model,
-        input=rows,
-        tools=declared.tools,
-        tools_raw=declared.shown,
+        input=own,
+        tools=tools.tools,
+        tools_raw=tools.shown,
         tool_choice=choice.read,
         tool_choice_raw=choice.shown,
         instructions=wire.instructions,
