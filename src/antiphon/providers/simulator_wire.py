@@ -110,7 +110,7 @@ class SimTool(msgspec.Struct, frozen=True, omit_defaults=True):
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     """`names`: only these may be called; None means all."""
 
-    mode: Literal["none", "auto", "required"] = "auto"
+    mode: Literal["none", "auto", "required"]
     names: tuple[str, ...] | None = None
 
 
@@ -126,7 +126,7 @@ class SimRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     instructions: str | None = None
     transcript: tuple[Block, ...] = ()
     tools: tuple[SimTool, ...] = ()
-    choice: Choice = Choice()
+    choice: Choice = Choice("auto")
     is_parallel: bool = True
     format: Format = Format()
     max_output_tokens: int | None = None
