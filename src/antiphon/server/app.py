@@ -91,6 +91,7 @@ async def handle_socket(edge: Edge, scope: Scope, receive: Receive, send: Send) 
     finally:
         trace.responses = None if connection is None else connection.responses
         _log(exchange, trace)
+        trace.forget_frames()
 
 
 def _as_refusal(send: Send) -> Send:
