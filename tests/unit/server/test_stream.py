@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -62,6 +63,18 @@ def live(outlet: Outlet, client: Client) -> tuple[EventLog, EventStream]:
     stream = stream_of(client, log)
     log.listen(lambda: outlet.note(stream))
     return log, stream
+
+
+@asynccontextmanager
+async def stalled() -> AsyncIterator[tuple[Client, EventLog, EventStream]]:
+    """A stream whose client has read its first event, and reads no more for now."""
+    client = Client()
+    log, stream = live(Outlet(), client)
+    async with stream:
+        say(log, "a")
+        await asyncio.sleep(0)
+        client.can_write.clear()
+        yield client, log, stream
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -124,12 +137,7 @@ async def test_a_stream_that_breaks_stops_no_other() -> None:
 
 
 async def test_a_slow_client_gets_everything_once_and_in_order() -> None:
-    client = Client()
-    log, stream = live(Outlet(), client)
-    async with stream:
-        say(log, "a")
-        await asyncio.sleep(0)
-        client.can_write.clear()
+    async with stalled() as (client, log, _):
         for text in "bcde":
             say(log, text)
             await asyncio.sleep(0)
@@ -192,12 +200,7 @@ async def test_a_client_that_has_gone_is_sent_no_end() -> None:
 
 @pytest.mark.parametrize("is_closed", [False, True])
 async def test_a_long_backlog_is_sent_in_pieces(is_closed: bool) -> None:
-    client = Client()
-    log, stream = live(Outlet(), client)
-    async with stream:
-        say(log, "a")
-        await asyncio.sleep(0)
-        client.can_write.clear()
+    async with stalled() as (client, log, stream):
         said = [str(number) for number in range(1000)]
         for text in said:
             say(log, text)
