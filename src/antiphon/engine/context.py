@@ -61,10 +61,7 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -
         entry = resolved.item
         if past.is_abandoned(entry):
             continue
-        if isinstance(entry, Message):
-            entries.append(in_parts(entry))
-        else:
-            entries.append(await resolver.opened(entry) if isinstance(entry, Reasoning) else entry)
+        entries.append(in_parts(entry) if isinstance(entry, Message) else await past.opened(entry))
     entries = expand(entries, ports.sealer, origin.project)
     return Context(tuple(entries), tuple(own), _check_pairs(entries))
 
@@ -96,12 +93,13 @@ class _Past:
             if self._abandoned or link.has_reasoning:
                 # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
                 standing = [entry for entry in link.entries if not self.is_abandoned(entry)]
-                self.entries += [await self._opened(entry) for entry in standing]
+                self.entries += [await self.opened(entry) for entry in standing]
             else:
                 self.entries += link.entries
             self._abandoned |= link.abandoned
 
-    async def _opened(self, entry: Entry) -> Entry:
+    async def opened(self, entry: Entry) -> Entry:
+        """A reasoning item of ours with its provider's blocks; any other entry as it is."""
         return await self.resolver.opened(entry) if isinstance(entry, Reasoning) else entry
 
     async def _links(self, response_id: str) -> list[Link] | None:
@@ -134,7 +132,7 @@ class _Past:
 
     async def _read_items(self, conversation_id: str, before: int | None) -> None:
         items = await self._store.all_items(conversation_id, before)
-        self.entries += [await self._opened(entry) for entry in conversation_entries(items)]
+        self.entries += [await self.opened(entry) for entry in conversation_entries(items)]
 
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""

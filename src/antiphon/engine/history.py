@@ -13,6 +13,7 @@ import msgspec
 from antiphon.protocol.ids import input_item_id
 from antiphon.protocol.items import (
     CALLS,
+    ContentPart,
     InputText,
     Item,
     Message,
@@ -187,23 +188,23 @@ def _type_of(item: Item) -> str:
 
 def in_parts(message: Message) -> Message:
     """The message with its content as parts: the one form it is stored and rendered in, now and in every later turn."""
-    content = message.content
-    if not isinstance(content, str):
+    if not isinstance(message.content, str):
         return message
-    part = _text_part(message.role, content)
-    return Message(message.role, (part,), message.id, message.status, message.phase)
+    return Message(message.role, _parts(message), message.id, message.status, message.phase)
 
 
 def _listed_message(message: Message, response_id: str, ordinal: int) -> Message:
-    content = message.content
     return Message(
         message.role,
-        (_text_part(message.role, content),) if isinstance(content, str) else content,
+        _parts(message),
         message.id or input_item_id(response_id, "message", ordinal),
         message.status or "completed",
         message.phase,
     )
 
 
-def _text_part(role: str, text: str) -> InputText | OutputText:
-    return OutputText(text) if role == "assistant" else InputText(text)
+def _parts(message: Message) -> tuple[ContentPart, ...]:
+    content = message.content
+    if not isinstance(content, str):
+        return content
+    return (OutputText(content) if message.role == "assistant" else InputText(content),)

@@ -7,7 +7,7 @@ Source: OpenAI "Chat Completions" content parts; reference of provider wires, §
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -79,19 +79,16 @@ class VideoPart(_Part, frozen=True, tag="video_url", tag_field="type"):
 WirePart = TextPart | ImagePart | FilePart | AudioPart | VideoPart
 
 
-def one_text(parts: str | Sequence[ContentPart]) -> str | None:
-    """The one text that most messages are; None leaves it to `content`."""
+def content(parts: str | Sequence[ContentPart], where: Callable[[], str], quirks: ChatQuirks) -> str | list[WirePart]:
+    """A message's content: one text as a plain string, the form every server takes, anything else as a list.
+
+    `where` tells its path, which a message of one text does not need.
+    """
     if isinstance(parts, str):
         return parts
     if len(parts) == 1 and isinstance(parts[0], InputText) and parts[0].prompt_cache_breakpoint is UNSET:
-        return parts[0].text
-    return None
-
-
-def content(parts: str | Sequence[ContentPart], path: str, quirks: ChatQuirks) -> str | list[WirePart]:
-    """A message's content: one text as a plain string, the form every server takes, anything else as a list."""
-    if isinstance(parts, str):
-        return parts
+        return parts[0].text  # as most messages are
+    path = where()
     written = [wire_part(part, f"{path}[{index}]", quirks) for index, part in enumerate(parts)]
     told = [part for part in written if not isinstance(part, TextPart) or part.text] or written[:1]
     if not told:

@@ -47,7 +47,7 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls, one_text
+from .chat_completions_content import WirePart, content, drop_old_cache_controls
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
@@ -204,19 +204,15 @@ class Conversation:
         call_id = self._call_id(item)
         if isinstance(item, ToolSearchOutput):
             output = ToolOutput(loaded_tools(item.tools), [])
-        elif isinstance(item.output, str):
-            output = ToolOutput(item.output, [])
         else:
-            output = tool_output(item.output, f"{self._path(item)}.output", self._quirks, call_id)
+            output = tool_output(item.output, lambda: f"{self._path(item)}.output", self._quirks, call_id)
         self._messages.append(ToolMessage(call_id, output.text))
         self._media += output.media
         self._waiting.discard(call_id)
 
     def _message(self, item: Message) -> None:
         role = "user" if item.role == "user" else self._quirks.system_role
-        said = one_text(item.content)
-        if said is None:
-            said = content(item.content, f"{self._path(item)}.content", self._quirks)
+        said = content(item.content, lambda: f"{self._path(item)}.content", self._quirks)
         self._say(SaidMessage(role, said))
 
     def _opaque(self, item: Opaque) -> None:

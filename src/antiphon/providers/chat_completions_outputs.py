@@ -6,7 +6,7 @@ Source: reference of provider wires, §1.2 "function_call_output" and §2.5 "cal
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from antiphon.protocol.items import ContentPart
@@ -24,8 +24,13 @@ class ToolOutput(NamedTuple):
     media: list[WirePart]
 
 
-def tool_output(output: Sequence[ContentPart], path: str, quirks: ChatQuirks, call_id: str) -> ToolOutput:
+def tool_output(
+    output: str | Sequence[ContentPart], where: Callable[[], str], quirks: ChatQuirks, call_id: str
+) -> ToolOutput:
     """An output in the wire's words. Tool messages hold text alone, on every server (pitfall 92)."""
+    if isinstance(output, str):
+        return ToolOutput(output, [])
+    path = where()
     parts = [wire_part(part, f"{path}[{index}]", quirks) for index, part in enumerate(output)]
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     media: list[WirePart] = [part for part in parts if not isinstance(part, TextPart)]

@@ -62,12 +62,14 @@ class WireTools(NamedTuple):
 
 def wire_tools(request: CreateResponse, lowered: LoweredTools, quirks: ChatQuirks) -> WireTools:
     """Everything of a request that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
-    if request.tool_choice == "auto":
-        return lowered.memory.once(quirks, lambda: _declared(lowered, _Chosen(), quirks))
-    return _declared(lowered, _chosen(request.tool_choice, lowered, quirks), quirks)
+    choice = request.tool_choice
+    if choice == "auto":
+        return lowered.memory.once(quirks, lambda: _declared(choice, lowered, quirks))
+    return _declared(choice, lowered, quirks)
 
 
-def _declared(lowered: LoweredTools, chosen: _Chosen, quirks: ChatQuirks) -> WireTools:
+def _declared(choice: ToolChoice, lowered: LoweredTools, quirks: ChatQuirks) -> WireTools:
+    chosen = _chosen(choice, lowered, quirks)
     kept = [tool for tool in lowered.tools if chosen.only is None or tool.tool_name in chosen.only]
     dropped = (*lowered.hosted_names, *(name for tool in kept for name in _unsent(tool, quirks)))
     if not kept:

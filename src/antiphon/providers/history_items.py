@@ -52,7 +52,7 @@ def removal(item: Reasoning, record: ReplayRecord | None, family: DialectName) -
     return item.id or "", "organization_mismatch" if is_ours else "model_mismatch"
 
 
-def unsent_fields(lowered: LoweredTools, only: Sequence[ToolName] | None = None) -> list[str]:
+def unsent_fields(lowered: LoweredTools, only: Sequence[ToolName] | None) -> list[str]:
     """Fields of declarations that only OpenAI's own wire has, as `antiphon-dropped` names them."""
     return [name for names in lowered.each(unsent, only) for name in names]
 

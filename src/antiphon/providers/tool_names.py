@@ -74,13 +74,17 @@ class LoweredTools:
 
     @property
     def names(self) -> tuple[ToolName, ...]:
-        return tuple(lowered.tool_name for lowered in self.tools)
+        return self.each(_name_of)
 
     def each(self, make: Callable[[LoweredTool], T], only: Sequence[ToolName] | None = None) -> tuple[T, ...]:
         """What `make` writes for every tool, which nobody may change, or for those in `only`."""
         if only is None:
             return self.memory.once(make, lambda: tuple(make(tool) for tool in self.tools))
         return tuple(make(tool) for tool in self.tools if tool.tool_name in only)
+
+
+def _name_of(lowered: LoweredTool) -> ToolName:
+    return lowered.tool_name
 
 
 def wire_name(name: str, namespace: str | None = None) -> str:

@@ -132,8 +132,7 @@ class Exchange:
         ]
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
-        if extra:
-            headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in extra]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in extra]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def write(self, body: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
