@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ class Stage:
         request = CreateResponse(model="sim/standard")
         self.assembler = Assembler(
             new_response(request, RESPONSE_ID, 1_700_000_000),
-            self.emit,
+            self.extend,
             seal=_seal if seal else None,
             taken_call_ids=taken,
         )
@@ -36,6 +37,10 @@ class Stage:
     def emit(self, event: Event) -> None:
         event.sequence_number = len(self.events)
         self.events.append(msgspec.json.decode(encode_event(event)))
+
+    def extend(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.emit(event)
 
     def turn(self, deltas: list[de.Delta]) -> None:
         self.assembler.begin_turn("sim", "sim#0", "standard")

@@ -80,18 +80,21 @@ class Counter:
 @pytest.mark.parametrize(
     ("dialect", "head", "event", "budget"),
     [
-        (ChatCompletions(), CHAT, CHAT, 43),
+        (ChatCompletions(), CHAT, CHAT, 45),
         (Responses(), NATIVE_HEAD, NATIVE, 58),
-        (Anthropic(), CLAUDE_HEAD, CLAUDE, 44),
+        (Anthropic(), CLAUDE_HEAD, CLAUDE, 46),
+        (ChatCompletions(), CHAT, CHAT * 100, 11 * 100),
+        (Responses(), NATIVE_HEAD, NATIVE * 100, 33 * 100),
+        (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 22 * 100),
     ],
-    ids=["chat_completions", "responses", "anthropic"],
+    ids=["chat_completions", "responses", "anthropic", "burst_chat_completions", "burst_responses", "burst_anthropic"],
 )
-def test_a_streamed_event_keeps_its_budget(dialect: Dialect, head: bytes, event: bytes, budget: int) -> None:
+def test_streamed_events_keep_their_budget(dialect: Dialect, head: bytes, event: bytes, budget: int) -> None:
     request = parse_request(b'{"model":"m","input":"Hi","stream":true}')
     target = Target(Vendor("v", dialect.name, "https://a.example/v1"), "m")
     decoder = dialect.decoder(target, dialect.encode(Turn(request, ()), target))
     log = EventLog()
-    assembler = Assembler(new_response(request, "resp_" + "0" * 26, 1), log.append)
+    assembler = Assembler(new_response(request, "resp_" + "0" * 26, 1), log.extend)
     assembler.begin()
     assembler.begin_turn("f", "s", "m")
     assembler.apply_all(decoder.feed(head))

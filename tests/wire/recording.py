@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.harness.spread import spread
 
 from antiphon.protocol.deltas import CallArguments, Delta, Failed, Finished, Refusal, Summary, Text, Thought
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
@@ -228,7 +229,7 @@ def written_fault(fault: UpstreamFault) -> dict[str, Any]:
 def joined(deltas: list[Delta]) -> list[Delta]:
     """The same answer in as few pieces as can be: neighbours that only continue one another are one."""
     joint: list[Delta] = []
-    for delta in deltas:
+    for delta in spread(deltas):
         last = joint[-1] if joint else None
         if isinstance(delta, Text | Refusal | Summary | Thought | CallArguments) and type(last) is type(delta):
             whole = msgspec.structs.replace(last, text=last.text + delta.text)

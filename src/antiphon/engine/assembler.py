@@ -30,6 +30,7 @@ LEGAL_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CALLS: Final = ("function_call", "custom_tool_call")
 _SERIAL: Final = (
     de.Text,
+    de.Texts,
     de.Refusal,
     de.Cited,
     de.Summary,
@@ -45,14 +46,15 @@ Seal = Callable[[ReplayRecord], str]
 class Assembler:
     """Builds one response's events and its final object.
 
-    `emit` takes every event in order. `seal`, when given, makes the `encrypted_content` of reasoning items.
+    `emit` takes the events of one call of a method, in order and together, and does not keep their list: a log is told
+    of a chunk once, however many events it makes. `seal`, when given, makes the `encrypted_content` of reasoning items.
     `taken_call_ids` are those of the context: a call id is unique within a conversation.
     """
 
     def __init__(
         self,
         response: Response,
-        emit: Callable[[ev.Event], None],
+        emit: Callable[[Sequence[ev.Event]], None],
         *,
         seal: Seal | None = None,
         taken_call_ids: set[str] | None = None,
@@ -66,10 +68,12 @@ class Assembler:
         self._has_cut_item = False
         self._called = False
         self._emit = emit
+        self._events: list[ev.Event] = []
+        self._say = self._events.append
         self._seal = seal
         self._taken = set[str]() if taken_call_ids is None else taken_call_ids
         self._output: list[msgspec.Raw | None] = []
-        self._open: dict[int, tuple[int, OpenItem]] = {}
+        self._open: dict[int, OpenItem] = {}
         self._open_calls = 0
         self._waiting: list[de.Delta] = []
         self._past_usage = de.Usage()
@@ -85,13 +89,12 @@ class Assembler:
             self.proceed()
             return
         snapshot = raw(self.response)
-        self._emit(ev.ResponseCreated(snapshot))
-        self._emit(ev.ResponseInProgress(snapshot))
+        self._emit((ev.ResponseCreated(snapshot), ev.ResponseInProgress(snapshot)))
 
     def proceed(self) -> None:
         """A worker has taken a queued response up: `response.in_progress`."""
         self.response.status = "in_progress"
-        self._emit(ev.ResponseInProgress(raw(self.response)))
+        self._emit((ev.ResponseInProgress(raw(self.response)),))
 
     def restore(self, output: list[msgspec.Raw], turns: Sequence[StoredTurn], usage: de.Usage) -> None:
         """Go on from what another worker had come to; items after the last finished turn are abandoned."""
@@ -125,6 +128,14 @@ class Assembler:
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)
+        if self._events:
+            self._flush()
+
+    def _flush(self) -> None:
+        """What was said in this call goes out."""
+        if self._events:
+            self._emit(self._events)
+            self._events.clear()
 
     def _apply_serial(self, delta: de.Delta) -> None:
         """Keep items one after the other: while a call is open, deltas of other kinds wait for its end."""
@@ -225,10 +236,11 @@ class Assembler:
         """An item of our own making: added empty, one event on its progress, done with its content."""
         place = self._place(item_type)
         item = make(place.item_id, content)
-        self._emit(ev.OutputItemAdded(place.output_index, make(place.item_id, "")))
-        self._emit(ev.Forwarded(progress, place.item_id, place.output_index, {}))
+        self._say(ev.OutputItemAdded(place.output_index, make(place.item_id, "")))
+        self._say(ev.Forwarded(progress, place.item_id, place.output_index, {}))
         self._output[place.output_index] = item
-        self._emit(ev.OutputItemDone(place.output_index, item))
+        self._say(ev.OutputItemDone(place.output_index, item))
+        self._flush()
 
     def _settled(self, completed_at: int | None) -> Response:
         response = self.response
@@ -241,47 +253,44 @@ class Assembler:
 
     def _place(self, item_type: str) -> Place:
         is_call = item_type in _CALLS
-        for key in [key for key, (_, item) in self._open.items() if not (is_call and isinstance(item, OpenCall))]:
+        for key in [key for key, item in self._open.items() if not (is_call and isinstance(item, OpenCall))]:
             self._close(key, "completed")
         index = len(self._output)
         self._output.append(None)
-        return Place(output_item_id(self.response.id, item_type, index), index, self._emit)
+        return Place(output_item_id(self.response.id, item_type, index), index, self._say)
 
     def _message(self, key: int, phase: str | None = None) -> OpenMessage:
         found = self._open.get(key)
-        if found is not None and isinstance(found[1], OpenMessage):
-            return found[1]
+        if isinstance(found, OpenMessage):
+            return found
         self._close(key, "completed")
-        place = self._place("message")
-        message = OpenMessage(place, phase)
-        self._open[key] = (place.output_index, message)
+        message = self._open[key] = OpenMessage(self._place("message"), phase)
         return message
 
     def _reasoning(self, key: int) -> OpenReasoning:
         found = self._open.get(key)
-        if found is not None and isinstance(found[1], OpenReasoning):
-            return found[1]
+        if isinstance(found, OpenReasoning):
+            return found
         self._close(key, "completed")
-        place = self._place("reasoning")
-        reasoning = OpenReasoning(place)
-        self._open[key] = (place.output_index, reasoning)
+        reasoning = self._open[key] = OpenReasoning(self._place("reasoning"))
         return reasoning
 
     def _close(self, key: int, status: ItemEnd) -> None:
-        found = self._open.pop(key, None)
-        if found is None:
+        item = self._open.pop(key, None)
+        if item is None:
             return
-        index, item = found
+        index = item.place.output_index
         self._open_calls -= isinstance(item, OpenCall)
         done = item.close(status)
         self._output[index] = done
-        self._emit(ev.OutputItemDone(index, done))
+        self._say(ev.OutputItemDone(index, done))
 
     def _close_all(self, status: ItemEnd) -> None:
-        keys = sorted(self._open, key=lambda key: self._open[key][0])
+        keys = sorted(self._open, key=lambda key: self._open[key].place.output_index)
         for key in keys:
             # What was cut is the item being written last; those before it are whole.
             self._close(key, status if key == keys[-1] else "completed")
+        self._flush()
 
     def _public_call_id(self, upstream_id: str) -> str:
         if LEGAL_CALL_ID.fullmatch(upstream_id) and upstream_id not in self._taken:
@@ -300,10 +309,14 @@ class Assembler:
 
     def _on_text(self, delta: de.Text) -> None:
         if delta.text:
-            found = self._open.get(delta.key)
-            item = None if found is None else found[1]
+            item = self._open.get(delta.key)
             message = item if isinstance(item, OpenMessage) else self._message(delta.key, delta.phase)
             message.text(delta.text, delta.logprobs)
+
+    def _on_texts(self, delta: de.Texts) -> None:
+        item = self._open.get(delta.key)
+        message = item if isinstance(item, OpenMessage) else self._message(delta.key)
+        message.texts(delta.pieces)
 
     def _on_refusal(self, delta: de.Refusal) -> None:
         if delta.text:
@@ -325,7 +338,7 @@ class Assembler:
 
     def _on_carried(self, delta: de.Carried) -> None:
         reasoning = self._reasoning(delta.key)
-        self._carried[self._open[delta.key][0]] = delta.blocks
+        self._carried[reasoning.place.output_index] = delta.blocks
         if self._seal is not None:
             reasoning.encrypted_content = self._seal(ReplayRecord(*self._origin, delta.blocks))
 
@@ -335,29 +348,28 @@ class Assembler:
         place = self._place("custom_tool_call" if delta.kind == "custom" else "function_call")
         call_id = self._public_call_id(delta.call_id)
         call = OpenCall(place, call_id, delta.name, delta.namespace, delta.kind)
-        self._open[delta.key] = (place.output_index, call)
+        self._open[delta.key] = call
         self._open_calls += 1
 
     def _on_call_arguments(self, delta: de.CallArguments) -> None:
-        found = self._open.get(delta.key)
-        if delta.text and found is not None and isinstance(found[1], OpenCall):
-            found[1].arguments(delta.text)
+        call = self._open.get(delta.key)
+        if delta.text and isinstance(call, OpenCall):
+            call.arguments(delta.text)
 
     def _on_native(self, delta: de.Native) -> None:
-        found = self._open.get(delta.key)
-        if found is not None and isinstance(found[1], OpenNative):
-            found[1].replace(delta.item)
+        item = self._open.get(delta.key)
+        if isinstance(item, OpenNative):
+            item.replace(delta.item)
         else:
             self._close(delta.key, "completed")
-            place = self._place(delta.type)
-            self._open[delta.key] = (place.output_index, OpenNative(place, delta.type, delta.item))
+            self._open[delta.key] = OpenNative(self._place(delta.type), delta.type, delta.item)
         if delta.stage == "done":
             self._close(delta.key, "completed")
 
     def _on_native_event(self, delta: de.NativeEvent) -> None:
-        found = self._open.get(delta.key)
-        if found is not None and isinstance(found[1], OpenNative):
-            found[1].forward(delta.type, delta.event)
+        item = self._open.get(delta.key)
+        if isinstance(item, OpenNative):
+            item.forward(delta.type, delta.event)
 
     def _on_ended(self, delta: de.Ended) -> None:
         if delta.status == "incomplete" and delta.key in self._open:
@@ -394,6 +406,7 @@ class Assembler:
     _APPLY: ClassVar[dict[type, Callable[..., None]]] = {
         de.Started: _on_started,
         de.Text: _on_text,
+        de.Texts: _on_texts,
         de.Refusal: _on_refusal,
         de.Cited: _on_cited,
         de.Summary: _on_summary,

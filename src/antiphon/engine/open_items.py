@@ -78,14 +78,14 @@ class OpenMessage:
     """An assistant message."""
 
     def __init__(self, place: Place, phase: str | None) -> None:
-        self._place = place
+        self.place = place
         self._phase = phase or msgspec.UNSET
         self._finished: list[OutputText | RefusalPart] = []
         self._part: _Part | None = None
         place.emit(ev.OutputItemAdded(place.output_index, raw(self._item("in_progress"))))
 
     def _item(self, status: Literal["in_progress", "completed", "incomplete"]) -> Message:
-        return Message("assistant", tuple(self._finished), self._place.item_id, status, self._phase)
+        return Message("assistant", tuple(self._finished), self.place.item_id, status, self._phase)
 
     def _open(self, kind: Literal["text", "refusal"]) -> _Part:
         part = self._part
@@ -93,7 +93,7 @@ class OpenMessage:
             return part
         self._end_part()
         part = self._part = _Part(kind, len(self._finished))
-        place = self._place
+        place = self.place
         place.emit(ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, raw(part.content())))
         return part
 
@@ -102,22 +102,31 @@ class OpenMessage:
         if part is None or part.kind != "text":
             part = self._open("text")
         part.pieces.append(text)
-        place = self._place
+        place = self.place
         delta = ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text)
         if logprobs is not None and (rows := _rows(logprobs)):
             part.logprobs.extend(rows)
             delta.logprobs = logprobs
         place.emit(delta)
 
+    def texts(self, pieces: list[str]) -> None:
+        part = self._part
+        if part is None or part.kind != "text":
+            part = self._open("text")
+        part.pieces += pieces
+        item_id, output_index, emit = self.place
+        for text in pieces:
+            emit(ev.OutputTextDelta(item_id, output_index, part.content_index, text))
+
     def refusal(self, text: str) -> None:
         part = self._open("refusal")
         part.pieces.append(text)
-        place = self._place
+        place = self.place
         place.emit(ev.RefusalDelta(place.item_id, place.output_index, part.content_index, text))
 
     def cite(self, annotation: msgspec.Raw) -> None:
         part = self._open("text")
-        place = self._place
+        place = self.place
         index = len(part.annotations)
         part.annotations.append(annotation)
         place.emit(ev.AnnotationAdded(place.item_id, place.output_index, part.content_index, index, annotation))
@@ -127,12 +136,12 @@ class OpenMessage:
         if part is None:
             return
         content = part.content()
-        where = (self._place.item_id, self._place.output_index, part.content_index)
+        where = (self.place.item_id, self.place.output_index, part.content_index)
         if isinstance(content, RefusalPart):
-            self._place.emit(ev.RefusalDone(*where, content.refusal))
+            self.place.emit(ev.RefusalDone(*where, content.refusal))
         else:
-            self._place.emit(ev.OutputTextDone(*where, content.text, raw(content.logprobs)))
-        self._place.emit(ev.ContentPartDone(*where, raw(content)))
+            self.place.emit(ev.OutputTextDone(*where, content.text, raw(content.logprobs)))
+        self.place.emit(ev.ContentPartDone(*where, raw(content)))
         self._finished.append(content)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
@@ -144,7 +153,7 @@ class OpenReasoning:
     """Reasoning, as summary parts, as raw text, or without any readable text."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self.place = place
         self._summary: list[SummaryText] = []
         self._pieces: list[str] = []
         self._part: int | None = None
@@ -155,7 +164,7 @@ class OpenReasoning:
 
     def summary(self, text: str, part: int) -> None:
         self._end_text()
-        place = self._place
+        place = self.place
         if self._part != part:
             self._end_summary()
             self._part = part
@@ -170,14 +179,14 @@ class OpenReasoning:
         self._part = None
         content = SummaryText("".join(self._pieces))
         self._pieces = []
-        where = (self._place.item_id, self._place.output_index, len(self._summary))
-        self._place.emit(ev.SummaryTextDone(*where, content.text))
-        self._place.emit(ev.SummaryPartDone(*where, raw(content)))
+        where = (self.place.item_id, self.place.output_index, len(self._summary))
+        self.place.emit(ev.SummaryTextDone(*where, content.text))
+        self.place.emit(ev.SummaryPartDone(*where, raw(content)))
         self._summary.append(content)
 
     def thought(self, text: str) -> None:
         self._end_summary()
-        place = self._place
+        place = self.place
         index = len(self._content)
         if self._text is None:
             self._text = []
@@ -190,16 +199,16 @@ class OpenReasoning:
             return
         content = ReasoningText("".join(self._text))
         self._text = None
-        where = (self._place.item_id, self._place.output_index, len(self._content))
-        self._place.emit(ev.ReasoningTextDone(*where, content.text))
-        self._place.emit(ev.ContentPartDone(*where, raw(content)))
+        where = (self.place.item_id, self.place.output_index, len(self._content))
+        self.place.emit(ev.ReasoningTextDone(*where, content.text))
+        self.place.emit(ev.ContentPartDone(*where, raw(content)))
         self._content.append(content)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
         del status  # Open Responses knows no status on reasoning items
         self._end_summary()
         self._end_text()
-        item = Reasoning(tuple(self._summary), self._place.item_id)
+        item = Reasoning(tuple(self._summary), self.place.item_id)
         if self._content:
             item = msgspec.structs.replace(item, content=tuple(self._content))
         if self.encrypted_content is not None:
@@ -218,7 +227,7 @@ class OpenCall:
         namespace: str | None,
         kind: Literal["function", "custom"],
     ) -> None:
-        self._place = place
+        self.place = place
         self._call_id = call_id
         self._name = name
         self._namespace = namespace or msgspec.UNSET
@@ -229,21 +238,21 @@ class OpenCall:
     def _item(
         self, text: str, status: Literal["in_progress", "completed", "incomplete"]
     ) -> FunctionCall | CustomToolCall:
-        item_id, namespace = self._place.item_id, self._namespace
+        item_id, namespace = self.place.item_id, self._namespace
         if self._kind == "custom":
             return CustomToolCall(self._call_id, self._name, text, item_id, namespace=namespace)
         return FunctionCall(self._call_id, self._name, text, item_id, status, namespace)
 
     def arguments(self, text: str) -> None:
         self._pieces.append(text)
-        place = self._place
+        place = self.place
         if self._kind == "custom":
             place.emit(ev.CustomInputDelta(place.item_id, place.output_index, text))
         else:
             place.emit(ev.ArgumentsDelta(place.item_id, place.output_index, text))
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
-        place = self._place
+        place = self.place
         if not self._pieces and self._kind == "function":
             # A call without arguments is `{}` here, never "": clients parse it, and langchain reads only deltas.
             self.arguments("{}")
@@ -263,21 +272,21 @@ class OpenNative:
     """An item only the provider understands: its JSON goes through, its id becomes ours."""
 
     def __init__(self, place: Place, item_type: str, item: msgspec.Raw) -> None:
-        self._place = place
+        self.place = place
         self._event_prefix = f"response.{item_type}"
         self._latest = self._renamed(item)
         place.emit(ev.OutputItemAdded(place.output_index, self._latest))
 
     def _renamed(self, item: msgspec.Raw) -> msgspec.Raw:
         fields = _decode_fields(item)
-        return raw({"type": fields.get("type"), "id": self._place.item_id} | _without_id(fields))
+        return raw({"type": fields.get("type"), "id": self.place.item_id} | _without_id(fields))
 
     def forward(self, event_type: str, event: msgspec.Raw) -> None:
         """An event of this kind of item; a name that is no such event's would break clients that know them all."""
         if not event_type.startswith(self._event_prefix):
             return
         fields = {key: value for key, value in _decode_fields(event).items() if key not in _ENVELOPE}
-        place = self._place
+        place = self.place
         place.emit(ev.Forwarded(event_type, place.item_id, place.output_index, fields))
 
     def replace(self, item: msgspec.Raw) -> None:

@@ -82,20 +82,20 @@ _decode_text: Final = msgspec.json.Decoder(str).decode
 class _Gate:
     """Lets events out only once it is opened."""
 
-    def __init__(self, emit: Callable[[ev.Event], None]) -> None:
+    def __init__(self, emit: Callable[[Sequence[ev.Event]], None]) -> None:
         self._emit = emit
         self.is_open = False
 
     def emit(self, event: ev.Event) -> None:
         if self.is_open:
-            self._emit(event)
+            self._emit((event,))
 
 
 def restore(
     assembler: Assembler,
     events: Sequence[bytes],
     checkpoint: Checkpoint,
-    emit: Callable[[ev.Event], None],
+    emit: Callable[[Sequence[ev.Event]], None],
 ) -> bool:
     """Bring a fresh assembler to where the events end; whether `response.in_progress` was among them."""
     gate = _Gate(emit)
@@ -113,7 +113,7 @@ def restore(
     gate.is_open = True
     for index, item in sorted(still_open.items()):
         output[index] = item.close("incomplete")
-        emit(ev.OutputItemDone(index, output[index]))
+        emit((ev.OutputItemDone(index, output[index]),))
     items = [output[index] for index in sorted(output)]
     assembler.restore(items, checkpoint.turns, checkpoint.usage)
     assembler.take_call_ids(_call_ids(items))

@@ -101,7 +101,9 @@ class Progress:
         )
 
 
-async def respond(assignment: Assignment, ports: Ports, emit: Callable[[Event], None], progress: Progress) -> Outcome:
+async def respond(
+    assignment: Assignment, ports: Ports, emit: Callable[[Sequence[Event]], None], progress: Progress
+) -> Outcome:
     """Run one request to its end.
 
     Raises ApiError only before anything was emitted; after that the outcome's terminal event tells the failure.
@@ -146,7 +148,7 @@ class _Loop:
         self.is_strict = False
         self._has_called = False
 
-    def take_up(self, recovered: Recovered, emit: Callable[[Event], None]) -> None:
+    def take_up(self, recovered: Recovered, emit: Callable[[Sequence[Event]], None]) -> None:
         """A background response: it was created when it was queued, and perhaps begun by another worker."""
         checkpoint = recovered.checkpoint
         self._progress.assembler = self._assembler

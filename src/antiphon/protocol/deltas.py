@@ -5,7 +5,7 @@ integer that names one item within one model turn (a block index, a tool-call in
 delta that bears it, and closed by `Ended` or at the end of the turn. Keys may interleave.
 
     Started                      the upstream answered and named its model
-    Text Refusal Cited           message parts
+    Text Texts Refusal Cited     message parts
     Summary Thought Thinking     reasoning: summary text, raw text, "there is reasoning" without text
     CallStarted CallArguments    function and custom calls
     Native NativeEvent           an item or event only the provider understands, verbatim
@@ -40,6 +40,13 @@ class Text(msgspec.Struct, frozen=True, gc=False):
     text: str
     logprobs: msgspec.Raw | None = None
     phase: str | None = None
+
+
+class Texts(msgspec.Struct, frozen=True, gc=False):
+    """Pieces of visible text that came together, none of them empty. Each is an event of its own."""
+
+    key: int
+    pieces: list[str]
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -189,6 +196,7 @@ class Failed(msgspec.Struct, frozen=True):
 Delta = (
     Started
     | Text
+    | Texts
     | Refusal
     | Cited
     | Summary

@@ -7,6 +7,7 @@ Source: OpenAI OpenAPI `ResponseStreamEvent`; Open Responses `*StreamingEvent`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -163,14 +164,17 @@ class SteerPending(_Event, tag="response.steer.pending", kw_only=False):
     reason: str = "waiting_for_required_input"
 
 
-class Forwarded(msgspec.Struct):
+class Forwarded:
     """An event about a native item: the upstream's own fields under our ids; `fields` has no envelope keys."""
 
-    type: str
-    item_id: str
-    output_index: int
-    fields: dict[str, msgspec.Raw]
-    sequence_number: int = -1
+    __slots__ = ("fields", "item_id", "output_index", "sequence_number", "type")
+
+    def __init__(self, event_type: str, item_id: str, output_index: int, fields: dict[str, msgspec.Raw]) -> None:
+        self.type = event_type
+        self.item_id = item_id
+        self.output_index = output_index
+        self.fields = fields
+        self.sequence_number = -1
 
 
 Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
@@ -220,8 +224,6 @@ TERMINAL_TYPES: Final = frozenset(
     str(kind.__struct_config__.tag) for kind in (ResponseCompleted, ResponseIncomplete, ResponseFailed)
 )
 
-_encoder: Final = msgspec.json.Encoder()
-
 
 def type_of(event: Event) -> str:
     """The event's `type`, which is also its SSE event name."""
@@ -240,20 +242,21 @@ def _frame_head(event_type: str) -> bytes:
     return b"event: " + event_type.encode() + b"\ndata: "
 
 
-DELTA_HEADS: Final[dict[type[msgspec.Struct], bytes]] = {
-    kind: _frame_head(str(kind.__struct_config__.tag)) for kind in DELTAS
-}
+DELTA_HEADS: Final[dict[type[object], bytes]] = {kind: _frame_head(str(kind.__struct_config__.tag)) for kind in DELTAS}
 """What `frame_head` says of deltas."""
 
 
-def encode_event(event: Event) -> bytes:
-    """The event as one JSON object."""
-    if type(event) is Forwarded:
-        envelope: dict[str, object] = {
-            "type": event.type,
-            "sequence_number": event.sequence_number,
-            "item_id": event.item_id,
-            "output_index": event.output_index,
-        }
-        return _encoder.encode(envelope | event.fields)
-    return _encoder.encode(event)
+def _as_object(event: object) -> dict[str, object]:
+    """A forwarded event as its object, the one kind that msgspec does not know."""
+    assert isinstance(event, Forwarded), "all others are structs"
+    envelope: dict[str, object] = {
+        "type": event.type,
+        "sequence_number": event.sequence_number,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+    }
+    return envelope | event.fields
+
+
+encode_event: Final[Callable[[Event], bytes]] = msgspec.json.Encoder(enc_hook=_as_object).encode
+"""The event as one JSON object."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from antiphon.protocol.deltas import Cited, Delta, Ended, Refusal, Text
+from antiphon.protocol.deltas import Cited, Delta, Ended, Refusal, Text, Texts
 
 from .base import Target, ToolName
 from .chat_completions_assistant import AssistantTurn, assistant_message
@@ -54,20 +54,18 @@ class Answer:
         self._calls = CallCollector(names, self._keys)
         self._turn = AssistantTurn()
         self._pieces: list[str] = []  # adding to one string copies it for every chunk
-        self._length = 0
         self._id = ""
         self._message: int | None = None
         self._run: ReasoningRun | None = None
         self._space = ""
         self._follows_reasoning = False
-        self._part_start = 0
+        self._message_start = 0
         self._sources: Sequence[SearchResult] = ()
         thinks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.think_models)
         self._splitter = ThinkSplitter() if thinks else None
         marks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.tool_markup_models)
         self._markup = MarkupSplitter() if marks and names else None
-        self._goes_on = self._splitter is None and self._markup is None
-        """Text needs no look inside."""
+        self._is_plain = self._splitter is None and self._markup is None
         self._written = 0
 
     @property
@@ -90,14 +88,16 @@ class Answer:
         assert self._run is not None
         return deltas + self._run.feed(said)
 
-    def go_on(self, text: str) -> Text | None:
-        """More text of the message that is open, as most chunks are; None where there is more to look at."""
-        key = self._message
-        if key is None or self._run is not None or not self._goes_on:
-            return None
-        self._pieces.append(text)
-        self._length += len(text)
-        return Text(key, text)
+    @property
+    def goes_on(self) -> bool:
+        """Whether text is more of the message that is open, with no look inside; only `go_on` leaves it so for sure."""
+        return self._message is not None and self._run is None and self._is_plain
+
+    def go_on(self, pieces: list[str]) -> Texts:
+        """More text of the message that is open, as most chunks are."""
+        assert self._message is not None, "it goes on"
+        self._pieces += pieces
+        return Texts(self._message, pieces)
 
     def say(
         self, content: str | tuple[ContentChunk, ...] | None, logprobs: tuple[msgspec.Raw, ...] | None
@@ -156,7 +156,7 @@ class Answer:
             assert self._run is not None
             return deltas + self._run.feed_thinking(chunk)
         if chunk.type == "tool_reference" and chunk.url and self._message is not None:
-            end = self._length - self._part_start
+            end = len(self._message_text())
             return [self._cited(chunk.url, chunk.title, end, end)]
         return self._split(chunk.text, None) if chunk.text else []
 
@@ -204,7 +204,6 @@ class Answer:
         deltas, key = self._open_message()
         self._space = ""
         self._pieces.append(text)
-        self._length += len(text)
         encoded = msgspec.Raw(msgspec.json.encode(logprobs)) if logprobs else None
         return [*deltas, Text(key, text, encoded)]
 
@@ -213,7 +212,7 @@ class Answer:
         if self._message is None:
             self._follows_reasoning = False
             self._message = self._keys.next()
-            self._part_start = self._length
+            self._message_start = len(self._pieces)
         return deltas, self._message
 
     def _open_run(self) -> list[Delta]:
@@ -238,9 +237,12 @@ class Answer:
         self._message = None
         return deltas
 
+    def _message_text(self) -> str:
+        return "".join(self._pieces[self._message_start :])
+
     def _source_citations(self) -> list[Delta]:
         """Numbered sources: one citation at each `[n]` of the text, and one at the end for each that is not named."""
-        text = "".join(self._pieces)[self._part_start :] if self._sources else ""
+        text = self._message_text() if self._sources else ""
         cited: list[Delta] = []
         named: set[int] = set()
         for marker in _MARKER.finditer(text):

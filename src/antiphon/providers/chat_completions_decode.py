@@ -105,27 +105,30 @@ class ChatDecoder:
 
     def _events(self, events: list[SseEvent], on_broken: Callable[[Exception], Exception]) -> list[Delta]:
         deltas: list[Delta] = []
+        pieces: list[str] = []
         for event in events:
             if self._is_over:
                 break
-            payload = event.data
-            if payload[:1] != b"{":
-                payload = payload.strip()
-                if payload in (b"", _DONE):
-                    deltas += self._done() if payload else []
+            payload, chunk = event.data, None
+            if payload[:1] == b"{" or (payload := payload.strip()) not in (b"", _DONE):
+                try:
+                    chunk = _decode_chunk(payload)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise on_broken(error) from error
+                text = _text_alone(chunk)
+                if text and (pieces or self._answer.goes_on):
+                    pieces.append(text)
                     continue
-            try:
-                chunk = _decode_chunk(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise on_broken(error) from error
-            text = _text_alone(chunk)
-            if text and (more := self._answer.go_on(text)) is not None:
-                deltas.append(more)
+            if pieces:
+                deltas.append(self._answer.go_on(pieces))
+                pieces = []
+            if chunk is None:
+                deltas += self._done() if payload else []
             elif event.name == "error" and chunk.error == NULL:
                 deltas.append(self._fail(payload))
             else:
                 deltas += self._chunk(chunk)
-        return deltas
+        return [*deltas, self._answer.go_on(pieces)] if pieces else deltas
 
     def _done(self) -> list[Delta]:
         self._was_done = True

@@ -8,7 +8,7 @@ terminal). A log that goes on where recorded events end begins with a sequence n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from antiphon.protocol.errors import ApiError
@@ -70,8 +70,15 @@ class EventLog:
 
     def append(self, event: Event) -> None:
         """Add an event and wake the readers; they run when the writer next awaits, so a burst wakes them once."""
-        event.sequence_number = self._first + len(self._events)
-        self._events.append(event)
+        self.extend((event,))
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add events that belong together."""
+        number = self._first + len(self._events)
+        for event in events:
+            event.sequence_number = number
+            number += 1
+        self._events += events
         if self._on_news is not None:
             self._on_news()
         if self._waiters:

@@ -76,7 +76,7 @@ async def execute(run: Run, ports: Ports) -> None:
     """Carry the run to the close of its log, whatever happens; raises only CancelledError."""
     try:
         await _admit(run, ports)
-        outcome = await respond(_assignment(run, ports), ports, run.log.append, run.progress)
+        outcome = await respond(_assignment(run, ports), ports, run.log.extend, run.progress)
         await _settle(run, outcome, ports)
     except asyncio.CancelledError:
         await asyncio.shield(_cut(run, ports))
@@ -305,8 +305,8 @@ async def end_without_model(run: Run, error: ApiError | None, ports: Ports) -> N
     Raises LeaseLost and StoreUnavailable.
     """
     assert run.recovered is not None, "only background runs are taken up"
-    assembler = Assembler(new_response(run.request, run.id, run.created_at), run.log.append)
-    if not restore(assembler, run.recovered.events, run.recovered.checkpoint, run.log.append):
+    assembler = Assembler(new_response(run.request, run.id, run.created_at), run.log.extend)
+    if not restore(assembler, run.recovered.events, run.recovered.checkpoint, run.log.extend):
         assembler.proceed()
     run.progress.assembler = assembler
     run.progress.target = run.recovered.checkpoint.target

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from tests.harness.spread import spread
 
 from antiphon.protocol.deltas import CallArguments, CallStarted, Delta, Finished, Kept, Text, Thought
 from antiphon.protocol.request import CreateResponse
@@ -112,7 +113,7 @@ def decode_bytes(
 
 
 def text(deltas: Iterable[Delta]) -> str:
-    return "".join(delta.text for delta in deltas if isinstance(delta, Text))
+    return "".join(delta.text for delta in spread(deltas) if isinstance(delta, Text))
 
 
 def thought(deltas: Iterable[Delta]) -> str:
