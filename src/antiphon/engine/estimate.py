@@ -37,7 +37,10 @@ class LearnedEstimates:
 
     def is_due(self, target: str) -> bool:
         """Whether this answer is to be learnt from: the first few of a target, then one in so many."""
-        seen = self._seen[target] = self._seen.get(target, 0) + 1
+        seen = self._seen.get(target, 0) + 1
+        if seen == 1 and len(self._seen) == _MOST_TARGETS:
+            return False
+        self._seen[target] = seen
         return seen <= _FIRST or seen % _ONE_IN == 0
 
     def observe(self, target: str, estimated: int, counted: int) -> None:

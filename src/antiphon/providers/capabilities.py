@@ -123,22 +123,13 @@ class Registry:
     def __init__(self, operator: Sequence[Row] = ()) -> None:
         self._operator = tuple(operator)
         self._learnt: dict[tuple[str, str], Fields] = {}
-        self._known: dict[tuple[str, str], Capabilities] = {}
 
     def learn(self, vendor: str, model: str, fields: Fields) -> None:
         """What a vendor's own list says of one of its models."""
         self._learnt[vendor, model] = fields
-        self._known.clear()
 
     def of(self, vendor: str, model: str) -> Capabilities:
         """What is known of a model. The operator's patterns see `vendor/model` as it is written, and the plain name."""
-        key = (vendor, model)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._find(vendor, model)
-        return found
-
-    def _find(self, vendor: str, model: str) -> Capabilities:
         found = built_in(model)
         learnt = self._learnt.get((vendor, model))
         if learnt:

@@ -72,9 +72,7 @@ async def _ask_all(
     probes = await asyncio.gather(*(ask(vendor, dialects, fetch, deadline_s) for vendor in vendors))
     for probe in probes:
         if probe.outcome == "ok" and probe.models:
-            router.learn(probe.vendor.name, probe.models)
-            for name, said in probe.facts:
-                router.registry.learn(probe.vendor.name, name, said)
+            router.learn(probe.vendor.name, probe.models, probe.facts)
         elif not probe.vendor.is_local and probe.outcome != "no_list":
             logger.warning(
                 "model list not read",

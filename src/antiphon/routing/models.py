@@ -7,6 +7,7 @@ one vendor is known to have it. Must never ask a vendor: `routing.discovery` tea
 from __future__ import annotations
 
 import difflib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +15,11 @@ from typing import Final
 from antiphon.config import ModelAlias
 from antiphon.protocol.errors import ConfigError, InvalidRequest
 from antiphon.providers.base import Target, Vendor
-from antiphon.providers.capabilities import Registry
+from antiphon.providers.capabilities import Fields, Registry
 from antiphon.providers.catalog import known_models, serving
 
 _OWNER: Final = "antiphon"
+_MAX_RESOLVED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Router:
     ) -> None:
         """Raises ConfigError for an alias whose target names no vendor."""
         self.vendors: Final = tuple(vendors)
-        self.registry: Final = registry or Registry()
+        self._registry: Final = registry or Registry()
+        self._resolved: Final[OrderedDict[str, tuple[Target, ...]]] = OrderedDict()
         self._by_name: Final = {vendor.name: vendor for vendor in vendors}
         self._models: Final = {vendor.name: dict.fromkeys(known_models(vendor), 0) for vendor in vendors}
         self._aliases: Final = {alias.name: tuple(alias.targets) for alias in aliases}
@@ -53,7 +56,18 @@ class Router:
                 )
 
     def resolve(self, model: str) -> tuple[Target, ...]:
-        """The targets for a name, best first, at least one. Raises InvalidRequest(model_not_found)."""
+        """The targets for a name, best first, at least one, and the same ones until more is learnt.
+
+        Raises InvalidRequest(model_not_found).
+        """
+        known = self._resolved.get(model)
+        if known is None:
+            known = self._resolved[model] = self._find(model)
+            if len(self._resolved) > _MAX_RESOLVED:  # clients write what names they like
+                self._resolved.popitem(last=False)
+        return known
+
+    def _find(self, model: str) -> tuple[Target, ...]:
         if names := self._aliases.get(model):
             return tuple(target for name in names if (target := self._qualified(name)) is not None)
         if target := self._qualified(model):
@@ -69,7 +83,7 @@ class Router:
         return self._target(vendor, model) if vendor is not None and slash and model else None
 
     def _target(self, vendor: Vendor, model: str) -> Target:
-        return Target(serving(vendor, model), model, self.registry.of(vendor.name, model))
+        return Target(serving(vendor, model), model, self._registry.of(vendor.name, model))
 
     def _explain(self, model: str, owners: Sequence[Vendor]) -> str:
         start = f"The model '{model}' does not exist or is not configured."
@@ -110,7 +124,15 @@ class Router:
             return None
         return ModelInfo(model_id, owners[0].name, self._models[owners[0].name][model_id])
 
-    def learn(self, vendor_name: str, models: Sequence[tuple[str, int]]) -> None:
-        """Take a vendor's own list, (name, created), for what it serves; names given in the catalog stay."""
+    def learn(
+        self, vendor_name: str, models: Sequence[tuple[str, int]], facts: Sequence[tuple[str, Fields]] = ()
+    ) -> None:
+        """Take a vendor's own list, (name, created), for what it serves; names given in the catalog stay.
+
+        `facts` are what the list says of a model beside its name.
+        """
+        self._resolved.clear()
+        for model, said in facts:
+            self._registry.learn(vendor_name, model, said)
         vendor = self._by_name[vendor_name]
         self._models[vendor_name] = dict.fromkeys(known_models(vendor), 0) | dict(models)

@@ -36,6 +36,23 @@ def test_an_alias_wins_and_keeps_the_order_of_its_targets() -> None:
     assert names(router(ModelAlias("alpha", ["two/beta", "one/alpha"])), "alpha") == ["two/beta", "one/alpha"]
 
 
+def test_a_name_is_looked_up_once_until_more_is_learnt() -> None:
+    found = router()
+    before = found.resolve("one/alpha")
+    assert found.resolve("one/alpha") is before
+    found.learn("one", [("alpha", 5)], [("alpha", {"context_window": 11})])
+    assert [target.able.context_window for target in found.resolve("one/alpha")] == [11]
+
+
+def test_names_that_clients_make_up_are_not_all_kept() -> None:
+    found = router()
+    first = found.resolve("one/first")
+    for number in range(2_000):
+        found.resolve(f"one/{number}")
+    assert found.resolve("one/first") is not first
+    assert found.resolve("one/1999") is found.resolve("one/1999")
+
+
 def test_an_ambiguous_bare_name_is_refused_with_its_candidates() -> None:
     with pytest.raises(InvalidRequest, match=r"one/org/shared or two/org/shared") as caught:
         router().resolve("org/shared")
