@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from antiphon.protocol.deltas import Delta, Usage
 from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import Item, Reasoning
+from antiphon.protocol.memory import Memory
 from antiphon.protocol.request import CreateResponse
 
 from .capabilities import Capabilities, Media, built_in
@@ -54,10 +56,15 @@ class Vendor:
     scope: str = ""
     is_local: bool = False
     credential: Credential | None = None
+    memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
 
 def call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
     """What every call to a vendor carries: JSON in, a stream out, the credential, the operator's own headers last."""
+    return vendor.memory.once(call_headers, partial(_call_headers, vendor))
+
+
+def _call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
     headers = {"content-type": "application/json", "accept": "text/event-stream"}
     if vendor.api_key and vendor.auth in ("bearer", "aws", "google", "entra"):
         headers["authorization"] = f"Bearer {vendor.api_key}"

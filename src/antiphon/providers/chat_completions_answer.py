@@ -61,10 +61,10 @@ class Answer:
         self._follows_reasoning = False
         self._message_start = 0
         self._sources: Sequence[SearchResult] = ()
-        thinks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.think_models)
+        thinks = _is_named(target.model, self._quirks.think_models)
         self._splitter = ThinkSplitter() if thinks else None
-        marks = any(fnmatchcase(target.model, pattern) for pattern in self._quirks.tool_markup_models)
-        self._markup = MarkupSplitter() if marks and names else None
+        marks = names and _is_named(target.model, self._quirks.tool_markup_models)
+        self._markup = MarkupSplitter() if marks else None
         self._is_plain = self._splitter is None and self._markup is None
         self._written = 0
 
@@ -261,3 +261,7 @@ class Answer:
         assert self._message is not None
         citation = _UrlCitation(url, title or url, start, end)
         return Cited(self._message, msgspec.Raw(msgspec.json.encode(citation)))
+
+
+def _is_named(model: str, patterns: Sequence[str]) -> bool:
+    return bool(patterns) and any(fnmatchcase(model, pattern) for pattern in patterns)

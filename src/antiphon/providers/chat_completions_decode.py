@@ -241,16 +241,13 @@ def _text_alone(chunk: Chunk) -> str:
     said = choice.delta
     if said is None or choice.index or choice.finish_reason or choice.logprobs or choice.error is not NULL:
         return ""
-    if len(choices) > 1 or chunk.search_results or chunk.citations or _says_more(said):
+    if len(choices) > 1 or chunk.search_results or chunk.citations:
+        return ""
+    if said.tool_calls or said.reasoning_content or said.reasoning or said.reasoning_details:
+        return ""
+    if said.refusal or said.annotations or said.function_call is not None:
         return ""
     return said.content if isinstance(said.content, str) else ""
-
-
-def _says_more(said: MessageDelta) -> bool:
-    """Whether more is said than content."""
-    if said.tool_calls or said.reasoning_content or said.reasoning or said.reasoning_details:
-        return True
-    return bool(said.refusal or said.annotations) or said.function_call is not None
 
 
 def _error_of(chunk: Chunk) -> bytes:

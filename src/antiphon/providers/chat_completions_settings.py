@@ -44,6 +44,11 @@ class Settings:
         elif not is_default:
             self.dropped.append(said or name)
 
+    def _tune_all(self, *fields: tuple[ChatTuning, object]) -> None:
+        for name, value in fields:
+            if value is not None:
+                self._tune(name, value)
+
     def _format(self, wanted: TextFormat) -> None:
         if wanted.type == "text":
             return
@@ -64,10 +69,12 @@ class Settings:
         request = self._request
         if request.max_output_tokens is not None:
             self.fields[self._quirks.max_tokens_field] = request.max_output_tokens
-        self._tune("temperature", request.temperature)
-        self._tune("top_p", request.top_p)
-        self._tune("presence_penalty", request.presence_penalty)
-        self._tune("frequency_penalty", request.frequency_penalty)
+        self._tune_all(
+            ("temperature", request.temperature),
+            ("top_p", request.top_p),
+            ("presence_penalty", request.presence_penalty),
+            ("frequency_penalty", request.frequency_penalty),
+        )
         if request.wants_logprobs:
             self._tune("logprobs", True, said="top_logprobs")
             if "logprobs" in self._quirks.tuning and request.top_logprobs:
@@ -106,11 +113,13 @@ class Settings:
         request = self._request
         is_default = request.service_tier in ("auto", "default")
         self._tune("service_tier", request.service_tier, is_default=is_default)
-        self._tune("prompt_cache_key", request.prompt_cache_key)
-        self._tune("prompt_cache_retention", request.prompt_cache_retention)
-        self._tune("prompt_cache_options", request.prompt_cache_options)
-        self._tune("safety_identifier", request.safety_identifier)
-        self._tune("user", request.user)
+        self._tune_all(
+            ("prompt_cache_key", request.prompt_cache_key),
+            ("prompt_cache_retention", request.prompt_cache_retention),
+            ("prompt_cache_options", request.prompt_cache_options),
+            ("safety_identifier", request.safety_identifier),
+            ("user", request.user),
+        )
         # Metadata is kept and echoed by this server: a target without it loses nothing.
         self._tune("metadata", request.metadata or None, is_default=True)
         # State is always ours; OpenAI would keep a copy unless told otherwise.

@@ -108,19 +108,26 @@ class _Address:
         is_relayed = proxy is not None and parts.scheme == "http"
         self._has_body = method != "GET"
         self._line = f"{method} {parts if is_relayed else parts.raw_path_qs} HTTP/1.1\r\n"
+        self._headers: Headers | None = None
+        self._start = ""
 
     def head(self, headers: Headers, body: bytes) -> bytes:
         """The head of a request, to its empty line. Raises ValueError where a header would be more than one."""
+        if headers is not self._headers:  # the same ones come with every call to a vendor
+            self._start = self._line + self._block(headers)
+            self._headers = headers
+        length = f"content-length: {len(body)}\r\n" if body or self._has_body else ""
+        return f"{self._start}{length}\r\n".encode()
+
+    def _block(self, headers: Headers) -> str:
         given = {name.lower() for name, _ in headers}
         own = self.opening.headers  # of the URL and of the proxy's, as they are known once the connection stands
         lines = [f"{name}: {own[name]}\r\n" for name in _OWN_HEADERS if name in own and name.lower() not in given]
         lines += [f"{name}: {value}\r\n" for name, value in headers]
-        if body or self._has_body:
-            lines.append(f"content-length: {len(body)}\r\n")
         block = "".join(lines)
         if block.count("\n") != len(lines) or block.count("\r") != len(lines) or "\0" in block:
             raise ValueError("a header with a line break")
-        return f"{self._line}{block}\r\n".encode()
+        return block
 
 
 class _Pool:
