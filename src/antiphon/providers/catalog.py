@@ -90,6 +90,7 @@ def load_vendors(settings: Settings, environ: Mapping[str, str]) -> tuple[Catalo
             f"{settings.config_path}: vendor {SIM!r} is the built-in simulator: choose another name, or switch it off "
             "with `sim = false` under [server]"
         )
+    environ = dict(environ)  # a look into the real one decodes what it finds
     vendors: list[CatalogVendor] = []
     for row in built_in_rows():
         vendor = _built_in(row, own.pop(row.name, None), settings.config_path, environ)

@@ -90,6 +90,8 @@ def credential_of(kind: Chain, base_url: str, service: str, environ: Mapping[str
 
 def filled(address: str, environ: Mapping[str, str]) -> str | None:
     """An address with its holes filled; None if a variable without default is not set."""
+    if not _HOLE.search(address):
+        return address
     known = {**environ, "VERTEX_HOST": _vertex_host(environ)}
     for hole in _HOLE.finditer(address):
         if _said(hole, known) is None:
