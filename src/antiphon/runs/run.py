@@ -51,8 +51,9 @@ class Run:
     """A request in progress. `progress` is what the edge may tell before the end.
 
     `recorder` is there for background runs: it writes down what they come to. `stop` says why the task was cancelled.
-    `queued` is the row that a background run began with; `stored` the response as its row, once it is over;
-    `cost_nano_usd` what it cost by then, None where its model has no price.
+    `queued` is the row that a background run began with; `stored` the response as its row, once it is over, where it
+    goes into the store or `is_remembered` by whoever asked for it; `cost_nano_usd` what it cost by then, None where its
+    model has no price.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Run:
     idempotency_key: str | None = None
     stop: Stop = "left"
     stored: StoredResponse | None = None
+    is_remembered: bool = False
     queued: StoredResponse | None = None
     cost_nano_usd: int | None = None
 
@@ -176,12 +178,12 @@ async def _settle_surely(end: Settlement, ports: Ports) -> None:
 def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
     """What the end of this run writes."""
     response = outcome.response
-    stored = stored_response(run, outcome, ports)
     is_recorded = run.recorder is not None
-    run.stored = stored
+    is_stored = run.request.store or is_recorded
+    run.stored = stored_response(run, outcome, ports) if is_stored or run.is_remembered else None
     has_items = run.origin.conversation is not None and response.status in ("completed", "incomplete")
     return Settlement(
-        response=stored if run.request.store or is_recorded else None,
+        response=run.stored if is_stored else None,
         usage=_usage_row(run, response.status, ports),
         holder=run.id,
         conversation=run.request.conversation if run.origin.conversation is not None else None,

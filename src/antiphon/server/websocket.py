@@ -185,6 +185,7 @@ class Connection:
         lanes = list(self._lanes.values())
         origin = Origin(self._principal.project, local=self._memory.local(request.previous_response_id, lanes))
         run = self._table.admit(request, self._principal.project, self._principal.key_id, origin=origin)
+        run.is_remembered = True
         self._table.own(run)
         self.responses += 1
         lane.run, lane.request = run, request
