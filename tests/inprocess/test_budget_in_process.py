@@ -84,7 +84,7 @@ class Counter:
         (Responses(), NATIVE_HEAD, NATIVE, 58),
         (Anthropic(), CLAUDE_HEAD, CLAUDE, 46),
         (ChatCompletions(), CHAT, CHAT * 100, 11 * 100),
-        (Responses(), NATIVE_HEAD, NATIVE * 100, 33 * 100),
+        (Responses(), NATIVE_HEAD, NATIVE * 100, 31 * 100),
         (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 22 * 100),
     ],
     ids=["chat_completions", "responses", "anthropic", "burst_chat_completions", "burst_responses", "burst_anthropic"],

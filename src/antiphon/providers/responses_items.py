@@ -42,7 +42,7 @@ from .tool_names import custom_input, lift, search_call
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_EMPTY_LIST: Final = b"[]"
+_NO_LOGPROBS: Final = (b"", b"null", b"[]")
 
 
 class _Told:
@@ -84,8 +84,10 @@ class _Parts:
 
     def streamed(self, position: int, text: str) -> str:
         """A delta of a part."""
-        self._streamed.append(text)
-        return self.at(position).add(text)
+        if text:
+            self._streamed.append(text)
+            self.at(position).pieces.append(text)
+        return text
 
     def rest_of(self, position: int, whole: str) -> str:
         """What the finished part has beyond what was told.
@@ -193,7 +195,7 @@ class MessageItem(UpstreamItem):
             return []
         phase = None if self._is_open else self._phase
         self._is_open = True
-        has_logprobs = wire.is_present(logprobs) and bytes(logprobs) != _EMPTY_LIST
+        has_logprobs = bytes(logprobs) not in _NO_LOGPROBS
         return [Text(self.key, text, logprobs if has_logprobs else None, phase)]
 
     def _refusal(self, text: str) -> list[Delta]:

@@ -151,9 +151,7 @@ def is_present(value: msgspec.Raw) -> bool:
 
 def text_of(value: msgspec.Raw) -> str:
     """A string field; null and absent are "", and an object (arguments sent as JSON) is its own text."""
-    if not is_present(value):
-        return ""
     try:
-        return _decode_text(value) or ""
+        return (_decode_text(value) or "") if value else ""
     except msgspec.ValidationError:
         return bytes(value).decode()
