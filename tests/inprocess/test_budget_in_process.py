@@ -25,7 +25,9 @@ from antiphon.providers.base import Dialect, HttpRequest, Target, Turn, Vendor
 from antiphon.providers.chat_completions import ChatCompletions
 from antiphon.providers.responses import Responses
 from antiphon.providers.transport import Deadlines, Transport
+from antiphon.runs import run as run_module
 from antiphon.runs.log import EventLog
+from antiphon.runs.run import Run
 
 EVENTS = 200
 LINKS = 30
@@ -113,6 +115,21 @@ def test_streamed_events_keep_their_budget(dialect: Dialect, head: bytes, event:
 async def test_a_json_request_keeps_its_budget(tmp_path: Path) -> None:
     async with Rig.open(tmp_path) as rig:
         assert await _calls_of(rig, {"input": "Say hello", "instructions": "Be brief."}) <= 1_030
+
+
+async def test_an_answer_that_nobody_keeps_is_not_made_into_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(run: Run, *_: object) -> None:
+        made.append(run.request.store)
+
+    made: list[bool] = []
+    monkeypatch.setattr(run_module, "stored_response", make)
+    async with Rig.open(tmp_path) as rig:
+        for wants_stream in (False, True):
+            answer = await rig.post({"input": "Say hello", "store": False, "stream": wants_stream})
+            assert answer.response["status"] == "completed"
+    assert made == []
 
 
 def test_an_agents_request_keeps_its_budget() -> None:
