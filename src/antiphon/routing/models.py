@@ -7,9 +7,9 @@ one vendor is known to have it. Must never ask a vendor: `routing.discovery` tea
 from __future__ import annotations
 
 import difflib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from antiphon.config import ModelAlias
@@ -40,7 +40,7 @@ class Router:
         """Raises ConfigError for an alias whose target names no vendor."""
         self.vendors: Final = tuple(vendors)
         self._registry: Final = registry or Registry()
-        self._resolved: Final[OrderedDict[str, tuple[Target, ...]]] = OrderedDict()
+        self._known: Final = lru_cache(_MAX_RESOLVED)(self._find)  # bounded: clients write what names they like
         self._by_name: Final = {vendor.name: vendor for vendor in vendors}
         self._models: Final = {vendor.name: dict.fromkeys(known_models(vendor), 0) for vendor in vendors}
         self._aliases: Final = {alias.name: tuple(alias.targets) for alias in aliases}
@@ -60,12 +60,7 @@ class Router:
 
         Raises InvalidRequest(model_not_found).
         """
-        known = self._resolved.get(model)
-        if known is None:
-            known = self._resolved[model] = self._find(model)
-            if len(self._resolved) > _MAX_RESOLVED:  # clients write what names they like
-                self._resolved.popitem(last=False)
-        return known
+        return self._known(model)
 
     def _find(self, model: str) -> tuple[Target, ...]:
         if names := self._aliases.get(model):
@@ -131,7 +126,7 @@ class Router:
 
         `facts` are what the list says of a model beside its name.
         """
-        self._resolved.clear()
+        self._known.cache_clear()
         for model, said in facts:
             self._registry.learn(vendor_name, model, said)
         vendor = self._by_name[vendor_name]
