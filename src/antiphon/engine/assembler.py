@@ -41,20 +41,22 @@ _SERIAL: Final = (
     de.NativeEvent,
 )
 Seal = Callable[[ReplayRecord], str]
+Emit = Callable[[Sequence[ev.Event]], None]
+"""Takes events that belong together, in order, and does not keep their list."""
 
 
 class Assembler:
     """Builds one response's events and its final object.
 
-    `emit` takes the events of one call of a method, in order and together, and does not keep their list: a log is told
-    of a chunk once, however many events it makes. `seal`, when given, makes the `encrypted_content` of reasoning items.
+    `emit` takes all events of one call of a method: a log is told of a chunk once, however many events it makes.
+    `seal`, when given, makes the `encrypted_content` of reasoning items.
     `taken_call_ids` are those of the context: a call id is unique within a conversation.
     """
 
     def __init__(
         self,
         response: Response,
-        emit: Callable[[Sequence[ev.Event]], None],
+        emit: Emit,
         *,
         seal: Seal | None = None,
         taken_call_ids: set[str] | None = None,
@@ -128,8 +130,7 @@ class Assembler:
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)
-        if self._events:
-            self._flush()
+        self._flush()
 
     def _flush(self) -> None:
         """What was said in this call goes out."""
@@ -314,9 +315,7 @@ class Assembler:
             message.text(delta.text, delta.logprobs)
 
     def _on_texts(self, delta: de.Texts) -> None:
-        item = self._open.get(delta.key)
-        message = item if isinstance(item, OpenMessage) else self._message(delta.key)
-        message.texts(delta.pieces)
+        self._message(delta.key).texts(delta.pieces)
 
     def _on_refusal(self, delta: de.Refusal) -> None:
         if delta.text:

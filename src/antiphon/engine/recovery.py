@@ -18,7 +18,7 @@ from antiphon.protocol.items import CALLS
 from antiphon.protocol.parsing import parse_item
 from antiphon.providers.base import ReplayRecord
 
-from .assembler import Assembler
+from .assembler import Assembler, Emit
 from .history import StoredTurn
 from .open_items import OpenCall, OpenItem, OpenMessage, OpenNative, OpenReasoning, Place
 
@@ -79,41 +79,26 @@ _decode_item: Final = msgspec.json.Decoder(_Item).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
-class _Gate:
-    """Lets events out only once it is opened."""
-
-    def __init__(self, emit: Callable[[Sequence[ev.Event]], None]) -> None:
-        self._emit = emit
-        self.is_open = False
-
-    def emit(self, event: ev.Event) -> None:
-        if self.is_open:
-            self._emit((event,))
-
-
-def restore(
-    assembler: Assembler,
-    events: Sequence[bytes],
-    checkpoint: Checkpoint,
-    emit: Callable[[Sequence[ev.Event]], None],
-) -> bool:
+def restore(assembler: Assembler, events: Sequence[bytes], checkpoint: Checkpoint, emit: Emit) -> bool:
     """Bring a fresh assembler to where the events end; whether `response.in_progress` was among them."""
-    gate = _Gate(emit)
+    said: list[ev.Event] = []
     told = [_decode(event) for event in events]
     output: dict[int, msgspec.Raw] = {}
     still_open: dict[int, OpenItem] = {}
     for event in told:
         if event.type == "response.output_item.added" and isinstance(event.item, msgspec.Raw):
-            still_open[event.output_index] = _opened(event.item, event.output_index, gate)
+            still_open[event.output_index] = _opened(event.item, event.output_index, said.append)
         elif event.type == "response.output_item.done" and isinstance(event.item, msgspec.Raw):
             output[event.output_index] = event.item
             still_open.pop(event.output_index, None)
         elif event.output_index in still_open:
             _feed(still_open[event.output_index], event)
-    gate.is_open = True
+    said.clear()  # all of it was emitted when it was recorded
     for index, item in sorted(still_open.items()):
         output[index] = item.close("incomplete")
-        emit((ev.OutputItemDone(index, output[index]),))
+        said.append(ev.OutputItemDone(index, output[index]))
+    if said:
+        emit(said)
     items = [output[index] for index in sorted(output)]
     assembler.restore(items, checkpoint.turns, checkpoint.usage)
     assembler.take_call_ids(_call_ids(items))
@@ -125,9 +110,9 @@ def _call_ids(items: Sequence[msgspec.Raw]) -> set[str]:
     return {item.call_id for item in parsed if isinstance(item, CALLS)}
 
 
-def _opened(raw: msgspec.Raw, index: int, gate: _Gate) -> OpenItem:
+def _opened(raw: msgspec.Raw, index: int, say: Callable[[ev.Event], None]) -> OpenItem:
     item = _decode_item(raw)
-    place = Place(item.id, index, gate.emit)
+    place = Place(item.id, index, say)
     match item.type:
         case "message":
             return OpenMessage(place, item.phase)

@@ -16,12 +16,12 @@ from typing import Final
 
 from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import ApiError, UpstreamFault
-from antiphon.protocol.events import Event, Terminal
+from antiphon.protocol.events import Terminal
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.response import Response, new_response
 from antiphon.providers.base import HttpRequest, ReplayRecord, Target, Turn
 
-from .assembler import Assembler
+from .assembler import Assembler, Emit
 from .compaction import compact_context, compaction_item, wants_compaction
 from .context import build_context
 from .context_base import Context, Origin
@@ -101,9 +101,7 @@ class Progress:
         )
 
 
-async def respond(
-    assignment: Assignment, ports: Ports, emit: Callable[[Sequence[Event]], None], progress: Progress
-) -> Outcome:
+async def respond(assignment: Assignment, ports: Ports, emit: Emit, progress: Progress) -> Outcome:
     """Run one request to its end.
 
     Raises ApiError only before anything was emitted; after that the outcome's terminal event tells the failure.
@@ -148,7 +146,7 @@ class _Loop:
         self.is_strict = False
         self._has_called = False
 
-    def take_up(self, recovered: Recovered, emit: Callable[[Sequence[Event]], None]) -> None:
+    def take_up(self, recovered: Recovered, emit: Emit) -> None:
         """A background response: it was created when it was queued, and perhaps begun by another worker."""
         checkpoint = recovered.checkpoint
         self._progress.assembler = self._assembler
