@@ -18,7 +18,7 @@ import apsw
 import msgspec
 from tests.harness.contracts import check_error, check_event, check_response
 
-from antiphon.access.keys import Keys
+from antiphon.access.keys import Keys, NewKey
 from antiphon.access.secret import Secret
 from antiphon.app import dialects, edge_of
 from antiphon.config import ModelAlias, Settings
@@ -37,7 +37,6 @@ from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
 from antiphon.server.app import Edge, handle
 from antiphon.store.sqlite import open_sqlite
-from antiphon.store.store import Store
 
 WAIT_S = 5.0
 Json = dict[str, Any]
@@ -86,17 +85,21 @@ class Answer:
 class Rig:
     """A running edge with one project's key."""
 
-    def __init__(self, edge: Edge, table: RunTable, store: Store, keys: Keys, key: str, path: Path) -> None:
+    def __init__(self, edge: Edge, worker: Worker, keys: Keys, new: NewKey, path: Path) -> None:
         self._path = path
         self.edge = edge
-        self.table = table
-        self.store = store
+        self.worker = worker
+        self.table = worker.table
+        self.store = worker.table.ports.store
         self.keys = keys
-        self.key = key
+        self.key = new.key
+        self.project = new.row.project
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, *, limits: Limits | None = None, **deadlines: float) -> AsyncIterator[Rig]:
+    async def open(
+        cls, folder: Path, *, limits: Limits | None = None, lease_s: float = 15.0, **deadlines: float
+    ) -> AsyncIterator[Rig]:
         async with AsyncExitStack() as stack:
             path = folder / "antiphon.db"
             store = await open_sqlite(path)
@@ -115,6 +118,7 @@ class Rig:
                 now=time.time,
                 sleep=_no_wait,
                 retention_s=3600,
+                lease_s=lease_s,
             )
             table = RunTable(ports)
             keys = Keys(store, secret)
@@ -125,7 +129,7 @@ class Rig:
             settings = Settings(webhooks_allow_private=True, max_body_bytes=1 << 20, heartbeat_s=0.05)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             working = [group.create_task(work) for work in (worker.work(), outbox.work())]
-            yield cls(edge_of(settings, keys, router, worker, outbox), table, store, keys, new.key, path)
+            yield cls(edge_of(settings, keys, router, worker, outbox), worker, keys, new, path)
             await table.drain(0)
             for one in working:
                 one.cancel()

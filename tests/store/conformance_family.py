@@ -93,10 +93,16 @@ class FamilyConformance:
         await store.release(lease)
         assert [one.lease.attempt for one in await store.claim("second", 1, LONG_S)] == [1]
 
-    async def test_a_beat_renews_all_of_a_workers_leases(self, store: Store) -> None:
-        row, _ = await queued(store, "me")
-        await queued(store, "other")
-        assert await store.beat("me", LONG_S) == {row.id: 1}
+    async def test_a_beat_renews_the_leases_that_it_is_told_and_says_which_are_held(self, store: Store) -> None:
+        _, kept = await queued(store, "me", lease_s=0.001)
+        _, lost = await queued(store, "me", lease_s=0.001)
+        row, dropped = await queued(store, "me", lease_s=0.001)
+        assert kept is not None
+        assert lost is not None
+        assert dropped is not None
+        await _claimed(store, "other", lost.response_id)
+        assert await store.beat((kept, lost), LONG_S) == {kept}
+        assert [one.response.id for one in await store.claim("other", 10, LONG_S)] == [row.id]
 
     async def test_the_end_is_written_whole_and_once(self, store: Store) -> None:
         row, lease = await queued(store, "me")

@@ -84,8 +84,7 @@ async def execute(run: Run, ports: Ports) -> None:
         await asyncio.shield(_cut(run, ports))
         raise
     except ApiError as error:
-        await _give_back(run, ports)
-        run.log.close(error)
+        await _refuse(run, error, ports)
     except LeaseLost:
         logger.warning("run was taken over by another worker", extra={"run": run.id})
         run.log.close()
@@ -186,7 +185,7 @@ def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
         response=run.stored if is_stored else None,
         usage=_usage_row(run, response.status, ports),
         holder=run.id,
-        conversation=run.request.conversation if run.origin.conversation is not None else None,
+        conversation=run.request.conversation,
         items=_conversation_items(run, outcome) if has_items else (),
         lease=run.recorder.lease if run.recorder is not None else None,
         events=run.log.batch(run.recorder.written) if run.recorder is not None else None,
@@ -282,6 +281,8 @@ async def _cut(run: Run, ports: Ports) -> None:
         match run.stop:
             case "cancelled" if run.progress.assembler is not None:
                 await _settle(run, run.progress.outcome(run.progress.assembler.cancel()), ports)
+            case "cancelled" if run.recorder is not None:
+                await end_without_model(run, None, ports)
             case "draining" if run.recorder is not None:
                 await run.recorder.hand_over()
             case "draining" if len(run.log) and run.progress.assembler is not None:
@@ -314,6 +315,19 @@ async def end_without_model(run: Run, error: ApiError | None, ports: Ports) -> N
     run.progress.target = run.recovered.checkpoint.target
     terminal = assembler.cancel() if error is None else assembler.fail(error)
     await _settle(run, run.progress.outcome(terminal), ports)
+
+
+async def _refuse(run: Run, error: ApiError, ports: Ports) -> None:
+    """Nothing has begun: who asked hears why. A background response was promised already, and ends as failed."""
+    if run.recorder is None:
+        await _give_back(run, ports)
+        run.log.close(error)
+        return
+    try:
+        await end_without_model(run, error, ports)
+    except (StoreUnavailable, LeaseLost) as fault:
+        logger.error("refused run not stored", extra={"run": run.id, "reason": str(fault)})
+        run.log.close(error)
 
 
 async def _give_back(run: Run, ports: Ports) -> None:

@@ -132,8 +132,13 @@ class RunTable:
         if live is not None and not live.is_stopped:
             live.is_stopped = True
             run.stop = stop
-            live.task.cancel()
+            # Not at once: a task that is cancelled before its first step never takes it, and nobody ends the run.
+            asyncio.get_running_loop().call_soon(self._interrupt, live)
         return live
+
+    def _interrupt(self, live: _Live) -> None:
+        if self._live.get(live.run.id) is live:
+            live.task.cancel()
 
     @staticmethod
     def _end_of(live: _Live) -> asyncio.Future[None]:

@@ -211,12 +211,11 @@ class Worker:
                 await self._take_up(job)
 
     async def _beat(self) -> None:
-        before = list(self._active.values())  # what is begun meanwhile is not told lost
-        held = await self._store.beat(self.owner, self._ports.lease_s)
-        for run in before:
-            lease = run.recorder.lease if run.recorder is not None else None
-            is_held = lease is not None and held.get(run.id) == lease.attempt
-            if not is_held and run.id in self._active and not run.log.is_closed:
+        """Renew the leases of what is carried out here, and of nothing else: what was dropped is for others to take."""
+        leases = {run.recorder.lease: run for run in self._active.values() if run.recorder is not None}
+        held = await self._store.beat(tuple(leases), self._ports.lease_s)
+        for lease, run in leases.items():
+            if lease not in held and run.id in self._active and not run.log.is_closed:
                 await self.table.cancel(run, "lost")
 
     async def _take_up(self, job: Job) -> None:

@@ -8,6 +8,7 @@ A lease is the right to write: every write of a worker names its lease, and one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from antiphon.protocol.errors import AntiphonError
@@ -66,9 +67,13 @@ def forget_events(response_id: str) -> Script[None]:
     yield Notify(topic_of(response_id))
 
 
+def _holding(lease: Lease, lease_s: float) -> Sql:
+    return Sql(_HOLD, (lease.response_id, lease.owner, lease.attempt, lease_s))
+
+
 def hold(lease: Lease, lease_s: float) -> Script[None]:
     """Renew a lease. Raises LeaseLost."""
-    if not (yield Sql(_HOLD, (lease.response_id, lease.owner, lease.attempt, lease_s))):
+    if not (yield _holding(lease, lease_s)):
         raise LeaseLost(lease.response_id)
 
 
@@ -152,15 +157,15 @@ class BackgroundTable:
 
         return await self.engine.write(script)
 
-    async def beat(self, owner: str, lease_s: float) -> dict[str, int]:
-        """Renew every lease of a worker: response id to attempt."""
+    async def beat(self, leases: Sequence[Lease], lease_s: float) -> set[Lease]:
+        """Renew leases; those that are still held. A lease that nobody renews runs out, whoever it belongs to."""
 
-        def script() -> Script[dict[str, int]]:
-            rows = yield Sql(
-                "UPDATE background SET lease_until = now_s() + $2 WHERE lease_owner = $1 RETURNING id, attempts",
-                (owner, lease_s),
-            )
-            return {str(row[0]): int(row[1]) for row in rows}
+        def script() -> Script[set[Lease]]:
+            held: set[Lease] = set()
+            for lease in leases:
+                if (yield _holding(lease, lease_s)):
+                    held.add(lease)
+            return held
 
         return await self.engine.write(script)
 

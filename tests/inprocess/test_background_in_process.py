@@ -1,0 +1,96 @@
+"""Background runs that are stopped, or find nothing to stand on, in the moments between their steps."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.inprocess.rig import Json, Rig
+
+from antiphon.protocol.parsing import parse_request
+from antiphon.runs.worker import Limits
+from antiphon.store.base import Settlement, StoredResponse, StoreUnavailable
+
+NONE_TO_SPARE = Limits(concurrency=0)
+
+
+async def submitted(rig: Rig, **more: object) -> StoredResponse:
+    """Taken on and, where there is room, begun; control has not gone back to the loop since."""
+    body = msgspec.json.encode({"model": "sim/standard", "input": "#sim stall", "background": True} | more)
+    return await rig.worker.submit(parse_request(body), body, rig.project, "key")
+
+
+async def conversation(rig: Rig) -> str:
+    found: Json = (await rig.request("POST", "/v1/conversations", b"{}")).body
+    return found["id"]
+
+
+async def ended(rig: Rig, response_id: str) -> Json:
+    async with asyncio.timeout(5):
+        while True:
+            found: Json = (await rig.get(f"/responses/{response_id}")).body
+            if found["status"] not in ("queued", "in_progress"):
+                return found
+            await asyncio.sleep(0.01)  # polling is what the API offers
+
+
+async def test_a_run_cancelled_before_its_first_step_ends(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
+        row = await submitted(rig)
+        found = await rig.worker.cancel(rig.project, row.id)
+        assert found is not None
+        assert found.status == "cancelled"
+        assert await rig.store.background_request(row.id) is None
+
+
+async def test_a_run_cancelled_while_it_asks_for_its_conversation_ends_and_gives_it_back(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
+        held = await conversation(rig)
+        row = await submitted(rig, conversation=held)
+        await asyncio.sleep(0)  # its first step
+        found = await rig.worker.cancel(rig.project, row.id)
+        assert found is not None
+        assert found.status == "cancelled"
+        assert (await rig.post({"input": "hi", "conversation": held})).status == 200
+
+
+async def test_a_run_cancelled_in_the_queue_gives_its_conversation_back(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, limits=NONE_TO_SPARE) as rig:
+        held = await conversation(rig)
+        row = await submitted(rig, conversation=held)
+        assert (await rig.post({"input": "hi", "conversation": held})).error["code"] == "conversation_locked"
+        answer = await rig.request("POST", f"/v1/responses/{row.id}/cancel")
+        assert answer.response["status"] == "cancelled"
+        assert (await rig.post({"input": "hi", "conversation": held})).status == 200
+
+
+async def test_a_run_whose_conversation_was_deleted_in_the_queue_fails_and_says_so(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, limits=Limits(concurrency=1)) as rig:
+        first = await submitted(rig)
+        held = await conversation(rig)
+        row = await submitted(rig, conversation=held)
+        assert (await rig.request("DELETE", f"/v1/conversations/{held}")).status == 200
+        await rig.request("POST", f"/v1/responses/{first.id}/cancel")
+        found = await ended(rig, row.id)
+        assert found["status"] == "failed"
+        assert held in found["error"]["message"]
+
+
+async def test_a_run_whose_end_could_not_be_written_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Rig.open(tmp_path, lease_s=0.2) as rig:
+        settle, failures = rig.store.settle, list(range(8))
+
+        async def unreliable(end: Settlement) -> None:
+            if failures:
+                failures.pop()
+                raise StoreUnavailable("not now")
+            await settle(end)
+
+        monkeypatch.setattr(rig.store, "settle", unreliable)
+        row = await submitted(rig, input="#sim say Here I am.")
+        assert (await ended(rig, row.id))["status"] == "completed"
+        assert not failures
