@@ -84,10 +84,10 @@ class Counter:
     [
         (ChatCompletions(), CHAT, CHAT, 45),
         (Responses(), NATIVE_HEAD, NATIVE, 58),
-        (Anthropic(), CLAUDE_HEAD, CLAUDE, 46),
-        (ChatCompletions(), CHAT, CHAT * 100, 11 * 100),
+        (Anthropic(), CLAUDE_HEAD, CLAUDE, 44),
+        (ChatCompletions(), CHAT, CHAT * 100, 7 * 100),
         (Responses(), NATIVE_HEAD, NATIVE * 100, 31 * 100),
-        (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 22 * 100),
+        (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 7 * 100),
     ],
     ids=["chat_completions", "responses", "anthropic", "burst_chat_completions", "burst_responses", "burst_anthropic"],
 )

@@ -47,13 +47,17 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that `chunk` completes."""
+        return events_in(self.blocks(chunk))
+
+    def blocks(self, chunk: bytes) -> bytes:
+        """The blocks that `chunk` completes, each with its blank line: UTF-8, every line ended by LF."""
         if self._is_start or self._half_end or b"\r" in chunk:
             chunk = self._plain(chunk)
         held = self._held
         if b"\n\n" not in chunk and not (held and held[-1][-1:] == chunk[:1] == b"\n"):
             if chunk:
                 self._hold(chunk)
-            return []
+            return b""
         if held:
             chunk = b"".join((*held, chunk))
             self._held, self._size_bytes = [], 0
@@ -61,7 +65,7 @@ class SseDecoder:
         if end < len(chunk):
             self._hold(chunk[end:])
             chunk = chunk[:end]
-        return _events_in(as_utf8(chunk))
+        return as_utf8(chunk)
 
     def _hold(self, rest: bytes) -> None:
         """The beginning of an event whose end has not come."""
@@ -93,9 +97,9 @@ class SseDecoder:
         return self.feed(b"\n\n") if self._held or self._half_end else []
 
 
-def _events_in(blocks: bytes) -> list[SseEvent]:
-    """The events of whole blocks, and there is one at least."""
-    blocks = blocks[:-2]
+def events_in(blocks: bytes) -> list[SseEvent]:
+    """The events of whole blocks; the last blank line may be missing."""
+    blocks = blocks.removesuffix(b"\n\n")
     if blocks[:6] == b"data: ":
         bodies = blocks[6:].split(b"\n\ndata: ")
         if blocks.count(b"\n") == 2 * len(bodies) - 2:  # nothing but data, a line each, as most streams are

@@ -22,13 +22,14 @@ import msgspec
 
 from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, as_utf8
+from antiphon.protocol.sse import SseDecoder, as_utf8, events_in
 
 from . import anthropic_wire as wire
 from . import faults
 from .anthropic_blocks import redacted_block, text_block, thinking_block, tool_use_block
 from .anthropic_native import NativeCalls
 from .base import ToolName
+from .repeats import Repeats
 from .tool_names import custom_input, lift, search_call
 
 Raw = msgspec.Raw
@@ -80,7 +81,9 @@ class AnthropicDecoder:
         self._plain: list[bytes] | None = None
         self._is_fresh = True
         self._is_over = False
+        self._repeats = Repeats(_text_of)
         self._blocks: dict[int, _Block] = {}
+        self._spoke: int | None = None
         self._kept: list[Raw] = []
         self._is_essential = False
         self._run: Run = "none"
@@ -103,8 +106,27 @@ class AnthropicDecoder:
         if self._plain is not None:
             self._plain.append(chunk)
             return []
+        return self._repeats.read(self._sse.blocks(chunk), self)
+
+    # -- what Repeats asks of its reader
+
+    @property
+    def text_key(self) -> int | None:
+        """See `Reader.text_key`: the index of the block."""
+        return None if self._is_over else self._spoke
+
+    def texts(self, pieces: list[str]) -> de.Delta:
+        """See `Reader.texts`."""
+        assert self._spoke is not None, "Repeats asks for it before"
+        block = self._blocks[self._spoke]
+        block.pieces += pieces
+        self._run_length += sum(map(len, pieces))
+        return de.Texts(block.key, pieces)
+
+    def decoded(self, blocks: bytes) -> list[de.Delta]:
+        """See `Reader.decoded`."""
         out: list[de.Delta] = []
-        for event in self._sse.feed(chunk):
+        for event in events_in(blocks):
             if not self._is_over and event.data not in (b"", b"[DONE]"):
                 self._apply(event.data, out)
         return out
@@ -192,6 +214,7 @@ class AnthropicDecoder:
         match delta.type:
             case "text_delta":
                 self._text(block, delta.text, out)
+                self._spoke = event.index
             case "thinking_delta":
                 self._think(block, delta.thinking, out)
             case "signature_delta":
@@ -230,6 +253,7 @@ class AnthropicDecoder:
 
     def _on_block_stop(self, event: wire.Event, out: list[de.Delta]) -> None:
         block = self._blocks.pop(event.index, None)
+        self._spoke = None
         if block is not None:
             self._close(block, out)
 
@@ -373,6 +397,14 @@ class AnthropicDecoder:
         "message_stop": _on_message_stop,
         "error": _on_error,
     }
+
+
+def _text_of(block: bytes) -> str:
+    """The text of an event that adds to a text block, "" of any other."""
+    (sent,) = events_in(block)
+    event = wire.decode_event(sent.data)
+    delta = wire.read_delta(event.delta)
+    return delta.text if (event.type, delta.type) == ("content_block_delta", "text_delta") else ""
 
 
 def _is_object(arguments: str) -> bool:

@@ -89,9 +89,9 @@ class Answer:
         return deltas + self._run.feed(said)
 
     @property
-    def goes_on(self) -> bool:
-        """Whether text is more of the message that is open, with no look inside; only `go_on` leaves it so for sure."""
-        return self._message is not None and self._run is None and self._is_plain
+    def open_text(self) -> int | None:
+        """The key of the open message that text is added to with no look inside; only `go_on` leaves it so for sure."""
+        return self._message if self._run is None and self._is_plain else None
 
     def go_on(self, pieces: list[str]) -> Texts:
         """More text of the message that is open, as most chunks are."""

@@ -24,7 +24,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Usage, Used
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, SseEvent, as_utf8
+from antiphon.protocol.sse import SseDecoder, SseEvent, as_utf8, events_in
 
 from .base import HttpRequest, Target
 from .chat_completions_answer import Answer
@@ -32,6 +32,7 @@ from .chat_completions_wire import NULL, CallDelta, Choice, Chunk, MessageDelta,
 from .faults import classify_event
 from .faults_report import read
 from .quirks import ChatQuirks
+from .repeats import Repeats
 
 _DONE: Final = b"[DONE]"
 _MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
@@ -48,6 +49,7 @@ class ChatDecoder:
         self._quirks: ChatQuirks = target.vendor.quirks.chat_completions
         self._answer = Answer(target, request.tool_names)
         self._sse = SseDecoder()
+        self._repeats = Repeats(_text_of)
         self._document: bytearray | None = None
         self._head = b""
         self._has_begun = False
@@ -68,7 +70,7 @@ class ChatDecoder:
             if len(self._document) > _MAX_DOCUMENT_BYTES:
                 raise UpstreamFault("transport", f"the answer is larger than {_MAX_DOCUMENT_BYTES} bytes")
             return []
-        return self._events(self._sse.feed(chunk), _unreadable)
+        return self._repeats.read(self._sse.blocks(chunk), self)
 
     def close(self) -> list[Delta]:
         """See `Decoder.close`."""
@@ -103,6 +105,21 @@ class ChatDecoder:
             return self._head.removeprefix(b"\xef\xbb\xbf")
         return self._head
 
+    # -- what Repeats asks of its reader
+
+    @property
+    def text_key(self) -> int | None:
+        """See `Reader.text_key`."""
+        return None if self._is_over else self._answer.open_text
+
+    def texts(self, pieces: list[str]) -> Delta:
+        """See `Reader.texts`."""
+        return self._answer.go_on(pieces)
+
+    def decoded(self, blocks: bytes) -> list[Delta]:
+        """See `Reader.decoded`."""
+        return self._events(events_in(blocks), _unreadable)
+
     def _events(self, events: list[SseEvent], on_broken: Callable[[Exception], Exception]) -> list[Delta]:
         deltas: list[Delta] = []
         pieces: list[str] = []
@@ -116,7 +133,7 @@ class ChatDecoder:
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise on_broken(error) from error
                 text = _text_alone(chunk)
-                if text and (pieces or self._answer.goes_on):
+                if text and (pieces or self._answer.open_text is not None):
                     pieces.append(text)
                     continue
             if pieces:
@@ -248,6 +265,12 @@ def _text_alone(chunk: Chunk) -> str:
     if said.refusal or said.annotations or said.function_call is not None:
         return ""
     return said.content if isinstance(said.content, str) else ""
+
+
+def _text_of(block: bytes) -> str:
+    """The text of a block that says nothing else."""
+    (event,) = events_in(block)
+    return _text_alone(_decode_chunk(event.data))
 
 
 def _error_of(chunk: Chunk) -> bytes:

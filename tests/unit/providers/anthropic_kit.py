@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from tests.harness.spread import spread
 
 from antiphon.protocol.deltas import CallArguments, CallStarted, Carried, Delta, Finished, Kept, Text, Used
 from antiphon.protocol.parsing import parse_request
@@ -111,7 +112,7 @@ def decode(*frames: bytes, request: HttpRequest | None = None) -> list[Delta]:
 
 
 def text(deltas: Iterable[Delta]) -> str:
-    return "".join(delta.text for delta in deltas if isinstance(delta, Text))
+    return "".join(delta.text for delta in spread(deltas) if isinstance(delta, Text))
 
 
 def calls(deltas: Iterable[Delta]) -> list[tuple[str, str, str]]:
