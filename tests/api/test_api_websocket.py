@@ -187,6 +187,24 @@ async def test_another_path_is_no_websocket(client: Client, http: aiohttp.Client
     assert caught.value.status == 404
 
 
+async def test_what_waits_when_the_client_leaves_is_not_begun(
+    client: Client, upstream: Upstream, http: aiohttp.ClientSession
+) -> None:
+    stalled = [Script((Say("Hello there, world."),), stall_after=3) for _ in range(20)]
+    upstream.queue("m1", *stalled)
+    async with connect(http, client.url) as opened:
+        for number in range(20):  # more than are active at once
+            await opened.create(str(number), model="chat/m1", input="hi")
+        async with asyncio.timeout(5):
+            while len(upstream.requests("m1")) < 16:  # noqa: ASYNC110 - until those that may have begun
+                await asyncio.sleep(0.01)
+    for request in upstream.requests("m1"):
+        assert await asyncio.to_thread(request.left.wait, 5)
+    await client.create({"model": "sim/standard", "input": "hi"})  # the server has had a turn since
+    await asyncio.sleep(0.2)
+    assert len(upstream.requests("m1")) == 16
+
+
 async def test_a_client_that_leaves_closes_the_upstream(
     client: Client, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:

@@ -182,6 +182,8 @@ class Connection:
 
     async def _run(self, lane: Lane, request: CreateResponse) -> CreateResponse | None:
         """One response to its end; its successor, if it was steered. Raises ApiError if it was refused."""
+        if self._is_gone:  # while this waited for a slot, or was read: nobody is left to stop what begins now
+            return None
         lanes = list(self._lanes.values())
         origin = Origin(self._principal.project, local=self._memory.local(request.previous_response_id, lanes))
         run = self._table.admit(request, self._principal.project, self._principal.key_id, origin=origin)
