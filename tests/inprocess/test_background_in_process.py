@@ -1,4 +1,4 @@
-"""Background runs that are stopped, or find nothing to stand on, in the moments between their steps."""
+"""Runs that are stopped, or find nothing to stand on, in the moments between their steps."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ async def test_a_run_cancelled_while_it_asks_for_its_conversation_ends_and_gives
         found = await rig.worker.cancel(rig.project, row.id)
         assert found is not None
         assert found.status == "cancelled"
+        assert (await rig.post({"input": "hi", "conversation": held})).status == 200
+
+
+async def test_a_run_left_while_it_asks_for_its_conversation_gives_it_back(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
+        held = await conversation(rig)
+        request = parse_request(msgspec.json.encode({"model": "sim/standard", "input": "hi", "conversation": held}))
+        run = rig.table.admit(request, rig.project, "key")
+        rig.table.own(run)
+        await asyncio.sleep(0)  # its first step
+        await rig.table.cancel(run)
         assert (await rig.post({"input": "hi", "conversation": held})).status == 200
 
 

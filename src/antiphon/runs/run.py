@@ -333,8 +333,8 @@ async def _refuse(run: Run, error: ApiError, ports: Ports) -> None:
 async def _give_back(run: Run, ports: Ports) -> None:
     """Nothing came of it: the conversation and the idempotency key are free again."""
     try:
-        if run.origin.conversation is not None:
-            await ports.store.unlock_conversation(run.origin.conversation.id, run.id)
+        if run.request.conversation is not None:  # held, or about to be when the run was stopped
+            await ports.store.unlock_conversation(run.request.conversation, run.id)
         if run.idempotency_key is not None:
             await ports.store.free_key(run.project, run.idempotency_key, run.id)
     except StoreUnavailable as error:
