@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,14 +57,24 @@ async def test_a_run_cancelled_while_it_asks_for_its_conversation_ends_and_gives
         assert (await rig.post({"input": "hi", "conversation": held})).status == 200
 
 
-async def test_a_run_left_while_it_asks_for_its_conversation_gives_it_back(tmp_path: Path) -> None:
+async def test_a_run_left_while_it_asks_for_its_conversation_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
-        held = await conversation(rig)
+        held, is_locked, lock = await conversation(rig), asyncio.Event(), rig.store.lock_conversation
+
+        async def late(*args: Any) -> None:
+            await lock(*args)
+            is_locked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(rig.store, "lock_conversation", late)
         request = parse_request(msgspec.json.encode({"model": "sim/standard", "input": "hi", "conversation": held}))
         run = rig.table.admit(request, rig.project, "key")
         rig.table.own(run)
-        await asyncio.sleep(0)  # its first step
+        await is_locked.wait()
         await rig.table.cancel(run)
+        monkeypatch.undo()
         assert (await rig.post({"input": "hi", "conversation": held})).status == 200
 
 
