@@ -100,6 +100,14 @@ async def test_a_run_whose_conversation_was_deleted_in_the_queue_fails_and_says_
         assert held in found["error"]["message"]
 
 
+async def test_a_reader_who_leaves_a_silent_run_is_not_waited_for(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, limits=NONE_TO_SPARE) as rig:
+        row = await submitted(rig, stream=True)
+        read = await rig.get(f"/responses/{row.id}?stream=true", leave_after=3)  # a heartbeat is the third
+        assert read.status == 200
+        assert b"response.queued" in read.raw
+
+
 async def test_a_run_whose_end_could_not_be_written_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,11 @@ class StoredLog:
                 return
             await self._watch.wait()
 
+    def close(self) -> None:
+        """Nobody reads any more: who waits is let go."""
+        self.is_closed = True
+        self._watch.wake()
+
     def _forget(self, before: int) -> None:
         if before > self._first:
             del self._lines[: before - self._first]

@@ -17,7 +17,7 @@ from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.request_schema import RequestWire
 from antiphon.protocol.response import Response
 from antiphon.runs.run import Run
-from antiphon.runs.stored_log import follow
+from antiphon.runs.stored_log import StoredLog, follow
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Worker
 from antiphon.store.base import StoredResponse
@@ -174,7 +174,7 @@ class ResponsesEndpoint:
     async def _follow(self, call: Call, response_id: str, after: int, *, is_padded: bool) -> None:
         """Stream a background response's events; a reader who leaves leaves the run alone."""
         async with follow(self._store, call.project, response_id, after) as log, asyncio.TaskGroup() as group:
-            departure = group.create_task(_departure(call))
+            departure = group.create_task(_close_when_gone(call, log))
             heartbeat_s = self._edges.heartbeat_s
             try:
                 async with EventStream(
@@ -288,6 +288,11 @@ class _Departure:
             await self._task  # what the leaving set off is over, too
         else:
             self._task.cancel()
+
+
+async def _close_when_gone(call: Call, log: StoredLog) -> None:
+    await _departure(call)
+    log.close()
 
 
 async def _departure(call: Call) -> None:
