@@ -30,7 +30,7 @@ from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.response import Response, new_response
 from antiphon.providers.base import Turn
 from antiphon.store.background import WORK, QueueFull, topic_of
-from antiphon.store.base import EventBatch, Job, LeaseLost, NewJob, StoredResponse, StoreUnavailable
+from antiphon.store.base import EventBatch, Job, Lease, LeaseLost, NewJob, StoredResponse, StoreUnavailable
 from antiphon.store.engine import Watch
 
 from .log import EventLog
@@ -213,7 +213,7 @@ class Worker:
     async def _beat(self) -> None:
         """Renew the leases of what is carried out here, and of nothing else: what was dropped is for others to take."""
         leases = {run.recorder.lease: run for run in self._active.values() if run.recorder is not None}
-        held = await self._store.beat(tuple(leases), self._ports.lease_s)
+        held = await self._store.beat(tuple(leases), self._ports.lease_s) if leases else set[Lease]()
         for lease, run in leases.items():
             if lease not in held and run.id in self._active and not run.log.is_closed:
                 await self.table.cancel(run, "lost")
