@@ -14,6 +14,7 @@ from openai import InvalidWebhookSignatureError, OpenAI
 from tests.inprocess.rig import Rig
 
 from antiphon.runs.outbox import backoff_s
+from antiphon.store.base import StoreUnavailable
 
 Json = dict[str, Any]
 ALL = ["response.completed", "response.failed", "response.incomplete", "response.cancelled"]
@@ -94,6 +95,30 @@ async def test_a_cancellation_is_told(rig: Rig, receiver: Receiver) -> None:
     response = (await rig.post({"input": "#sim stall", "background": True})).body
     await ask(rig, "POST", f"/responses/{response['id']}/cancel")
     assert opened(made["signing_secret"], await receiver.next()).type == "response.cancelled"
+
+
+async def test_a_delivery_that_cannot_be_noted_takes_no_other_with_it(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, calls = rig.store.finish_delivery, list[str]()
+
+    async def unreliable(delivery_id: str, *args: Any) -> None:
+        calls.append(delivery_id)
+        if len(calls) == 1:
+            raise StoreUnavailable("not now")
+        await finish(delivery_id, *args)
+
+    monkeypatch.setattr(rig.store, "finish_delivery", unreliable)
+    for _ in range(2):
+        await endpoint(rig, receiver)
+    for _ in range(2):
+        await rig.post({"input": "hi", "background": True})
+        for _ in range(2):
+            await receiver.next()
+    async with asyncio.timeout(5):
+        while len(calls) < 4:  # noqa: ASYNC110 - until the last of them is noted
+            await asyncio.sleep(0.01)
+    assert len(set(calls)) == 4
 
 
 async def test_only_wanted_events_of_ones_own_project_are_told(rig: Rig, receiver: Receiver) -> None:

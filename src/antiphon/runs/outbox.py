@@ -123,7 +123,10 @@ class Outbox:
         if state != "delivered":
             told = {"delivery": delivery.id, "endpoint": endpoint.id, "attempt": delivery.attempts, "state": state}
             logger.warning("webhook not delivered", extra=told | {"status": sent.status, "error": sent.error or None})
-        await self._store.finish_delivery(delivery.id, state, retry_in_s, _encode(log[-_MAX_LOG:]))
+        try:
+            await self._store.finish_delivery(delivery.id, state, retry_in_s, _encode(log[-_MAX_LOG:]))
+        except StoreUnavailable as error:  # it is sent again when its claim has run out; the others are not to blame
+            logger.error("delivery not noted", extra={"delivery": delivery.id, "reason": str(error)})
 
     async def send(self, endpoint: WebhookRow, event_id: str, payload: bytes) -> Sent:
         """Sign and post one event now."""
