@@ -75,7 +75,11 @@ class Repeats:
         self._tries_left -= 1
         self._key = None
         head, found, tail = block.rpartition(b'"%b"' % text.encode())
-        if found and self._text_of(b'%b"%b"%b' % (head, _PROBE.encode(), tail)) == _PROBE:
+        try:
+            is_there = bool(found) and self._text_of(b'%b"%b"%b' % (head, _PROBE.encode(), tail)) == _PROBE
+        except msgspec.DecodeError:  # a comma between two strings stands in quotes, too
+            return
+        if is_there:
             self._key, self._head, self._tail = key, head + b'"', b'"%b\n\n' % tail
 
     def _take(self, blocks: bytes) -> tuple[list[str], bytes]:
@@ -93,13 +97,13 @@ class Repeats:
 
     def _cut(self, blocks: bytes) -> tuple[list[bytes], bytes]:
         """What is between the known bytes of the first blocks that have them, and the blocks that follow."""
-        each = blocks.split(b"\n\n")[:-1]
+        each = blocks.split(b"\n\n")  # the last one is what follows the last blank line: it never fits
         found = [block[len(self._head) : 2 - len(self._tail)] for block in each]
-        if self._around(found) == blocks:
-            return found, b""
+        if self._around(found[:-1]) == blocks:
+            return found[:-1], b""
         fits = [self._around([piece]) == block + b"\n\n" for piece, block in zip(found, each, strict=True)]
-        other = fits.index(False)  # or all together would fit
-        return found[:other], b"\n\n".join((*each[other:], b""))
+        other = fits.index(False)
+        return found[:other], b"\n\n".join(each[other:])
 
     def _around(self, found: list[bytes]) -> bytes:
         return b"%b%b%b" % (self._head, (self._tail + self._head).join(found), self._tail)

@@ -16,13 +16,8 @@ from antiphon.protocol.deltas import Delta, Ended, Failed
 from antiphon.protocol.errors import UpstreamFault
 from antiphon.providers.base import Decoder
 
-PIECES = st.lists(
-    st.one_of(
-        st.sampled_from(["a", " the", '"', "\\", '","', "\n\n", 'say "hi"', "content", "text", "é", "\u2028", "😀"]),
-        st.text(max_size=6),
-    ),
-    max_size=30,
-)
+AWKWARD = ("a", " the", '"', "\\", '","', ",", ":", "\n\n", 'say "hi"', "role", "text", "é", "\u2028", "😀")
+PIECES = st.lists(st.one_of(st.sampled_from(AWKWARD), st.text(max_size=6)), max_size=30)
 CUTS = st.lists(st.integers(0, 4000), max_size=6)
 SAYS_NO_TEXT: tuple[dict[str, Any], ...] = (
     chat_kit.said(reasoning_content="hm"),
@@ -50,11 +45,18 @@ def read(decoder: Decoder, raw: bytes, cuts: list[int]) -> list[Delta]:
     return list(spread(deltas + decoder.close()))
 
 
-@given(pieces=PIECES, cuts=CUTS, style=st.integers(0, 1), other=st.integers(0, 40), which=st.integers(0, 2))
+@given(
+    pieces=PIECES,
+    cuts=CUTS,
+    style=st.integers(0, 1),
+    other=st.integers(0, 40),
+    which=st.integers(0, 2),
+    behind=st.sampled_from(({}, {"role": "assistant"}, {"refusal": None})),
+)
 def test_a_chat_answer_is_the_same_as_if_no_two_of_its_chunks_were_alike(
-    pieces: list[str], cuts: list[int], style: int, other: int, which: int
+    pieces: list[str], cuts: list[int], style: int, other: int, which: int, behind: dict[str, Any]
 ) -> None:
-    chunks = [chat_kit.said(content=piece) for piece in pieces]
+    chunks = [chat_kit.said(content=piece, **behind) for piece in pieces]
     chunks.insert(other, SAYS_NO_TEXT[which])
     chunks.append(chat_kit.STOP)
     found, expected = (
@@ -124,6 +126,23 @@ def test_a_second_choice_whose_chunks_differ_behind_the_text_alone_is_not_read(*
 def test_a_string_that_happens_to_be_the_text_is_not_taken_for_it() -> None:
     chunks = [{**chat_kit.said(content="la "), "service_tier": tier} for tier in ("la ", "la ", "lo ", "le ")]
     assert chat_kit.text(chat_kit.decode(*chunks, chat_kit.STOP)) == "la " * 4
+
+
+@pytest.mark.parametrize("text", [",", ":", ", ", "", '","'])
+def test_a_text_that_also_stands_between_two_strings_is_read(text: str) -> None:
+    chunks = [chat_kit.said(content=piece, role="assistant") for piece in ("a", text, text, "b", text)]
+    assert chat_kit.text(chat_kit.decode(*chunks, chat_kit.STOP)) == f"a{text}{text}b{text}"
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 4])
+@pytest.mark.parametrize("after", [1, 2, 3, 8])
+def test_blank_lines_between_chunks_mean_nothing(lines: int, after: int) -> None:
+    chunk = chat_kit.sse(chat_kit.said(content="la "), is_done=False)
+    for raws in ([chunk * after + b"\n" * lines, chunk * 4], [(chunk + b"\n" * lines) * after, chunk * 4]):
+        for reads in (raws, [b"".join(raws)]):
+            decoder = chat_kit.DIALECT.decoder(chat_kit.target(), chat_kit.encode())
+            deltas = [delta for raw in reads for delta in decoder.feed(raw)]
+            assert chat_kit.text(deltas) == "la " * (after + 4)
 
 
 def test_nothing_is_added_behind_an_error() -> None:
