@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,13 @@ def key(name: str = "a", **changes: Any) -> KeyRow:
     return replace(KeyRow(new_id("key"), new_id("proj"), name, new_id("hash"), "sk-***abcd", 1), **changes)
 
 
+async def links_of(
+    store: Store, project: str, response_id: str, held: int = 0, most: int | None = None
+) -> list[StoredResponse] | None:
+    chain = await store.chain(project, response_id, held, most)
+    return None if chain is None else chain.links
+
+
 class StoreConformance:
     """The meaning of the port."""
 
@@ -86,15 +94,15 @@ class StoreConformance:
         root = await saved(store)
         left, right = await saved(store, root.id), await saved(store, root.id)
         leaf = await saved(store, left.id)
-        assert await store.chain("proj_a", leaf.id) == [root, left, leaf]
-        assert await store.chain("proj_a", right.id) == [root, right]
+        assert await links_of(store, "proj_a", leaf.id) == [root, left, leaf]
+        assert await links_of(store, "proj_a", right.id) == [root, right]
 
     async def test_a_chain_of_a_thousand_links_is_whole_and_in_order(self, store: Store) -> None:
         chain = [response()]
         while len(chain) < 1_000:
             chain.append(response(chain[-1].id))
         await asyncio.gather(*(save(store, row, usage(row)) for row in chain))
-        assert await store.chain("proj_a", chain[-1].id) == chain
+        assert await links_of(store, "proj_a", chain[-1].id) == chain
 
     async def test_deleting_a_link_leaves_no_chain_through_it(self, store: Store) -> None:
         root = await saved(store)
@@ -104,19 +112,48 @@ class StoreConformance:
         assert not await store.delete("proj_a", middle.id)
         assert await store.load("proj_a", middle.id) is None
         assert await store.chain("proj_a", leaf.id) is None
-        assert await store.chain("proj_a", root.id) == [root]
+        assert await links_of(store, "proj_a", root.id) == [root]
         assert await store.load("proj_a", leaf.id) == leaf
 
     async def test_links_that_the_caller_holds_are_looked_for_and_not_sent(self, store: Store) -> None:
         root = await saved(store)
         middle = await saved(store, root.id)
         leaf = await saved(store, middle.id)
-        assert await store.chain("proj_a", leaf.id, held=1) == [root, middle]
-        assert await store.chain("proj_a", leaf.id, held=3) == [root]
+        assert await links_of(store, "proj_a", leaf.id, held=1) == [root, middle]
+        assert await links_of(store, "proj_a", leaf.id, held=3) == [root]
         assert await store.chain("proj_b", leaf.id, held=3) is None
         assert await store.delete("proj_a", middle.id)
         for held in range(4):
             assert await store.chain("proj_a", leaf.id, held=held) is None
+
+    async def test_the_newest_of_a_chain_are_to_be_had_alone(self, store: Store) -> None:
+        chain = [await saved(store)]
+        while len(chain) < 5:
+            chain.append(await saved(store, chain[-1].id))
+        for most in range(1, 6):
+            assert await links_of(store, "proj_a", chain[-1].id, most=most) == chain[-most:]
+        assert await links_of(store, "proj_a", chain[-1].id, most=6) == chain
+        assert await store.delete("proj_a", chain[1].id)
+        assert await links_of(store, "proj_a", chain[-1].id, most=3) == chain[2:]
+        assert await store.chain("proj_a", chain[-1].id, most=4) is None
+
+    async def test_every_removal_from_a_project_is_counted_and_none_from_another(self, store: Store) -> None:
+        rows = [await saved(store), await saved(store), *[await saved(store, expires_at=PAST) for _ in range(3)]]
+        other = await saved(store, project="proj_b")
+        assert (await store.removals("proj_a")).count == (await store.removals("proj_b")).count == 0
+        assert await store.delete("proj_a", rows[0].id)
+        assert not await store.delete("proj_a", rows[0].id)
+        assert not await store.delete("proj_b", rows[1].id)
+        assert [(await store.removals(project)).count for project in ("proj_a", "proj_b")] == [1, 0]
+        assert await store.purge(PAST + 1, limit=2) == 2
+        assert await store.purge(PAST + 1, limit=2) == 1
+        assert [(await store.removals(project)).count for project in ("proj_a", "proj_b")] == [4, 0]
+        assert await store.delete("proj_b", other.id)
+        chain = await store.chain("proj_a", rows[1].id)
+        assert chain is not None
+        assert chain.removals.count == 4
+        assert abs(chain.removals.now - time.time()) < 60
+        assert (await store.removals("proj_a")).now >= chain.removals.now
 
     async def test_what_has_expired_is_absent_before_it_is_purged(self, store: Store) -> None:
         old = await saved(store, expires_at=PAST)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.postgres import Postgres
-from tests.store.conformance import key, response, saved, usage
+from tests.store.conformance import key, links_of, response, saved, usage
 
 from antiphon.protocol.errors import ConfigError
 from antiphon.protocol.ids import new_id
@@ -118,14 +118,15 @@ async def test_every_table_of_the_schema_is_copied(sqlite: Store) -> None:
         rows = yield Sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         return {str(row[0]) for row in rows}
 
-    assert await sqlite.engine.read(script) == {table.name for table in TABLES}
+    counted_by_the_database_itself = {"removals"}
+    assert await sqlite.engine.read(script) - counted_by_the_database_itself == {table.name for table in TABLES}
 
 
 async def test_a_copied_chain_can_be_continued(sqlite: Store, postgresql: Store) -> None:
     root = await saved(sqlite)
     leaf = await saved(sqlite, root.id)
     await copy_store(sqlite, postgresql, resume=False, on_rows=lambda name, rows: None)
-    assert await postgresql.chain("proj_a", leaf.id) == [root, leaf]
+    assert await links_of(postgresql, "proj_a", leaf.id) == [root, leaf]
     following = response(leaf.id)
     await postgresql.settle(Settlement(response=following, usage=usage(following)))
-    assert await postgresql.chain("proj_a", following.id) == [root, leaf, following]
+    assert await links_of(postgresql, "proj_a", following.id) == [root, leaf, following]

@@ -112,18 +112,8 @@ class _Past:
         local.reverse()
         if oldest is None:
             return local
-        known = self._known.newest_of(oldest)
-        chain = await self._store.chain(self._origin.project, oldest, held=len(known))
-        if chain is None:
-            return None
-        held = {link.stored.id for link in known}
-        read = [Link(stored) for stored in chain if stored.id not in held]
-        if not all(link.is_kept for link in (*read, *known)):
-            return None
-        for link in read:
-            _check_finished(link.stored)
-            self._known.keep(link)
-        return [*read, *known, *local]
+        stored = await self._known.chain(self._store, self._origin.project, oldest)
+        return None if stored is None else [*stored, *local]
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
         await self._read_items(conversation.id, None)
@@ -137,15 +127,6 @@ class _Past:
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""
         return bool(self._abandoned) and _is_of(entry, self._abandoned)
-
-
-def _check_finished(stored: StoredResponse) -> None:
-    if stored.status in ("queued", "in_progress"):
-        raise InvalidRequest(
-            f"Previous response with id '{stored.id}' is not finished: its status is {stored.status}.",
-            param="previous_response_id",
-            code="previous_response_not_finished",
-        )
 
 
 def _is_of(entry: Entry, call_ids: set[str]) -> bool:

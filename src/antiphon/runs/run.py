@@ -142,15 +142,18 @@ async def keep(run: Run, ports: Ports) -> None:
 
 async def _settle(run: Run, outcome: Outcome, ports: Ports) -> None:
     """Store first, then say so: whoever has seen the terminal event can refer to the response."""
+    seen = ports.links.seen(run.request.previous_response_id)
     terminal = outcome.terminal
     if run.recorder is not None:
         await run.recorder.stop()
         run.log.append(terminal)  # followers see what is recorded, and this is recorded with the response
         await _settle_surely(settlement(run, outcome, ports), ports)
+        _keep_link(run, seen, ports)
         run.log.close()
         return
     try:
         await ports.store.settle(settlement(run, outcome, ports))
+        _keep_link(run, seen, ports)
     except StoreUnavailable as error:
         logger.error("response not stored", extra={"run": run.id, "reason": str(error)})
         if not run.request.stream:
@@ -158,6 +161,12 @@ async def _settle(run: Run, outcome: Outcome, ports: Ports) -> None:
         terminal = _not_stored(outcome)
     run.log.append(terminal)
     run.log.close()
+
+
+def _keep_link(run: Run, seen: int | None, ports: Ports) -> None:
+    """What goes on with a chain that is in memory is likely to be gone on with."""
+    if seen is not None and run.stored is not None and run.request.store:
+        ports.links.keep(run.stored, seen)
 
 
 async def _settle_surely(end: Settlement, ports: Ports) -> None:

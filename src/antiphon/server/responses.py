@@ -250,7 +250,8 @@ class ResponsesEndpoint:
         """GET /v1/responses/{id}/input_items: the chain's history, then the response's own input."""
         query = parse_list_query(call.exchange.query)
         stored = await self._find(call.project, call.params["response_id"])
-        chain = await self._store.chain(call.project, stored.id) or [stored]
+        known = await self._store.chain(call.project, stored.id)
+        chain = [stored] if known is None else known.links
         items: list[msgspec.Raw] = []
         root = chain[0]
         if root.conversation is not None:

@@ -53,6 +53,22 @@ class StoredResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class Removals:
+    """How many responses of a project had been removed when the database's clock stood at `now`."""
+
+    count: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Responses of which each follows the one before it, and what had been removed when they were all there."""
+
+    links: list[StoredResponse]
+    removals: Removals
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRow:
     """One line of the ledger, written in the same transaction as the response."""
 

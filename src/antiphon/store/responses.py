@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from .base import StoredResponse, UsageRow, UsageSum
-from .engine import Engine, Script, Sql
+from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum
+from .engine import Engine, Row, Script, Sql
 
 COLUMNS: Final = (
     "id, project, previous_response_id, status, model, created_at, expires_at, body, input, turns, "
@@ -30,15 +31,17 @@ INSERT_USAGE: Final = f"""
 
 _LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
 
+_COUNT: Final = "COALESCE((SELECT count FROM removals WHERE project = $1), 0), now_s()"
+
 _CHAIN: Final = f"""
     WITH RECURSIVE link (depth, id, previous) AS (
-        SELECT 0, id, previous_response_id FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}
+        SELECT 0, id, previous_response_id FROM responses WHERE id = $2 AND project = $1 AND {_ALIVE}
         UNION ALL
         SELECT link.depth + 1, r.id, r.previous_response_id
         FROM link JOIN responses r ON r.id = link.previous
-        WHERE r.project = $2 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < {_LONGEST_CHAIN}
+        WHERE r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < $4
     )
-    SELECT {_QUALIFIED} FROM link JOIN responses r ON r.id = link.id
+    SELECT {_QUALIFIED}, {_COUNT} FROM link JOIN responses r ON r.id = link.id
     WHERE link.depth >= $3 OR link.previous IS NULL ORDER BY link.depth DESC"""  # noqa: S608
 
 _DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
@@ -134,20 +137,32 @@ class ResponseTable:
 
         return await self.engine.read(script)
 
-    async def chain(self, project: str, response_id: str, held: int = 0) -> list[StoredResponse] | None:
-        """The response and all it follows, oldest first, in one query.
+    async def removals(self, project: str) -> Removals:
+        """How many responses of the project have been removed. A chain seen whole is whole while that has not changed.
 
-        The newest `held` links are looked for, but come only if one of them is the oldest of all. None if the response
-        or any link of it is absent, deleted, expired or another project's.
+        What expires is not counted before it is purged.
         """
 
-        def script() -> Script[list[StoredResponse]]:
-            rows = yield Sql(_CHAIN, (response_id, project, held))
-            return [StoredResponse(*row) for row in rows]
+        def script() -> Script[Removals]:
+            rows = yield Sql(f"SELECT {_COUNT}", (project,))
+            return Removals(*rows[0])
 
-        chain = await self.engine.read(script)
-        # The walk ends where a link is absent, deleted, expired or foreign: then the oldest still names another.
-        return chain if chain and chain[0].previous_response_id is None else None
+        return await self.engine.read(script)
+
+    async def chain(self, project: str, response_id: str, held: int = 0, most: int | None = None) -> Chain | None:
+        """The response and all it follows, oldest first, in one query; or of these the newest `most`.
+
+        The newest `held` links are looked for, but come only if one of them is the oldest of all; not with `most`. None
+        if the response or any link of it is absent, deleted, expired or another project's.
+        """
+        assert most is None or not held
+        depth = _LONGEST_CHAIN if most is None else most - 1
+
+        def script() -> Script[Chain | None]:
+            rows = yield Sql(_CHAIN, (project, response_id, held, depth))
+            return _whole(rows, most)
+
+        return await self.engine.read(script)
 
     async def delete(self, project: str, response_id: str) -> bool:
         """Remove the response's content, its events and kept answers at once; False if it was not there."""
@@ -172,6 +187,15 @@ class ResponseTable:
             return len(rows)
 
         return await self.engine.write(script)
+
+
+def _whole(rows: Sequence[Row], most: int | None) -> Chain | None:
+    """The walk ends where a link is absent, deleted, expired or foreign: then the oldest still names another."""
+    if not rows:
+        return None
+    chain = Chain([StoredResponse(*row[:-2]) for row in rows], Removals(*rows[0][-2:]))
+    is_whole = chain.links[0].previous_response_id is None or len(rows) == most
+    return chain if is_whole else None
 
 
 def _purge_of(table: str, key: str) -> str:
