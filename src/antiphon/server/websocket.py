@@ -195,6 +195,8 @@ class Connection:
             await self._follow(run, lane)
         finally:
             lane.run = None
+            if not run.log.is_closed:  # sending failed, and nobody else knows of this run any more
+                await self._table.cancel(run)
         status = None if run.stored is None else run.stored.status
         if status in _DONE:
             self._memory.keep(lane, run.stored, list(self._lanes.values()))
