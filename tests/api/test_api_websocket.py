@@ -63,6 +63,23 @@ async def test_what_is_stored_can_be_continued_from_anywhere(socket: Socket, cli
     assert (await client.get(f"/responses/{answer['id']}")).body == answer
 
 
+@pytest.mark.parametrize("follows_unstored", [False, True])
+async def test_a_deletion_ends_chains_that_their_connection_remembers(
+    socket: Socket, client: Client, follows_unstored: bool
+) -> None:
+    previous: Json = {}
+    if follows_unstored:
+        await socket.create(input="My name is Ann", store=False)
+        previous = {"previous_response_id": (await socket.response())["id"]}
+    await socket.create(input="My name is Bob", **previous)
+    stored = await socket.response()
+    await socket.create("fork", input="What is my name?", store=False, previous_response_id=stored["id"])
+    assert "Bob" in text_of(await socket.response("fork"))
+    assert (await client.delete(f"/responses/{stored['id']}")).status == 200
+    await socket.create(input="What is my name?", store=False, previous_response_id=stored["id"])
+    assert (await socket.error())["code"] == "previous_response_not_found"
+
+
 async def test_a_failed_continuation_evicts_its_parent_and_a_fork_from_another_lane_does_not(socket: Socket) -> None:
     await socket.create(input="My name is Ann", store=False)
     first = await socket.response()

@@ -106,9 +106,12 @@ class _Past:
         """The chain, oldest first: its newest links from this connection's memory, the rest as the store has it."""
         local: list[Link] = []
         oldest: str | None = response_id
-        while oldest is not None and oldest in self._origin.local:
-            local.append(Link(self._origin.local[oldest]))
-            oldest = local[-1].stored.previous_response_id
+        while oldest is not None and (link := self._origin.local.get(oldest)) is not None:
+            # One that the store has too is here for the sake of those before it, which it has not.
+            if link.is_kept and await self._store.status(self._origin.project, oldest) is None:
+                return None
+            local.append(link)
+            oldest = link.stored.previous_response_id
         local.reverse()
         if oldest is None:
             return local

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from antiphon.protocol.request import InputItem
 from antiphon.providers.base import Entry
-from antiphon.store.base import ConversationRow, StoredResponse
+from antiphon.store.base import ConversationRow
+
+from .history import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Origin:
 
     project: str
     conversation: ConversationRow | None = None
-    local: Mapping[str, StoredResponse] = field(default_factory=dict[str, StoredResponse])
+    local: Mapping[str, Link] = field(default_factory=dict[str, Link])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The lanes of one WebSocket: what each runs, what waits, and what the connection remembers.
 
 A lane runs its creates one after the other; lanes run side by side. Each remembers its latest response, with what that
-response's chain needs, so that `store: false` can be continued on this connection and nowhere else.
+response's chain needs, so that `store: false` can be continued on this connection and nowhere else. What is stored
+comes from the store, as everywhere: there it may have been deleted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.engine.history import Link
 from antiphon.protocol.events import SteerReceipt
 from antiphon.protocol.items import CustomToolCall, FunctionCall
 from antiphon.protocol.parsing import parse_item
@@ -47,34 +49,39 @@ class Lane:
 
 
 class Memory:
-    """The latest response of each lane, and their ancestors that no store has."""
+    """The latest response of each lane, and of these and their ancestors what no store can tell."""
 
     def __init__(self) -> None:
-        self._responses: dict[str, StoredResponse] = {}
+        self._links: dict[str, Link] = {}
 
     def __len__(self) -> int:
-        return len(self._responses)
+        return len(self._links)
 
-    def local(self, previous_response_id: str | None, lanes: list[Lane]) -> dict[str, StoredResponse]:
+    def local(self, previous_response_id: str | None, lanes: list[Lane]) -> dict[str, Link]:
         """What a continuation may read here: everything for a lane's latest response, nothing for another."""
         is_latest = any(lane.latest == previous_response_id for lane in lanes)
-        return self._responses if previous_response_id is not None and is_latest else {}
+        return self._links if previous_response_id is not None and is_latest else {}
 
-    def keep(self, lane: Lane, stored: StoredResponse | None, lanes: list[Lane]) -> None:
+    def keep(self, lane: Lane, response: StoredResponse, lanes: list[Lane], *, is_stored: bool) -> None:
         """A lane's new latest response; what no lane can reach any more is forgotten."""
-        lane.latest = None if stored is None else stored.id
-        if stored is not None:
-            self._responses[stored.id] = stored
+        lane.latest = response.id
+        if not is_stored or response.previous_response_id in self._links:
+            self._links[response.id] = Link(response)
+        self._forget(lanes)
+
+    def evict(self, lane: Lane, lanes: list[Lane]) -> None:
+        """The lane has no latest response any more."""
+        lane.latest = None
         self._forget(lanes)
 
     def _forget(self, lanes: list[Lane]) -> None:
         reachable: set[str] = set()
         for lane in lanes:
             link = lane.latest
-            while link is not None and link in self._responses and link not in reachable:
+            while link is not None and link in self._links and link not in reachable:
                 reachable.add(link)
-                link = self._responses[link].previous_response_id
-        self._responses = {name: stored for name, stored in self._responses.items() if name in reachable}
+                link = self._links[link].stored.previous_response_id
+        self._links = {name: kept for name, kept in self._links.items() if name in reachable}
 
 
 def required_input(response: msgspec.Raw) -> tuple[msgspec.Raw, ...]:

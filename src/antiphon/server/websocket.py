@@ -178,7 +178,7 @@ class Connection:
     def _evict(self, lane: Lane, previous: str | None) -> None:
         """A continuation that failed leaves its parent unusable here; another lane's parent stays."""
         if previous is not None and lane.latest == previous:
-            self._memory.keep(lane, None, list(self._lanes.values()))
+            self._memory.evict(lane, list(self._lanes.values()))
 
     async def _run(self, lane: Lane, request: CreateResponse) -> CreateResponse | None:
         """One response to its end; its successor, if it was steered. Raises ApiError if it was refused."""
@@ -197,10 +197,10 @@ class Connection:
             lane.run = None
             if not run.log.is_closed:  # sending failed, and nobody else knows of this run any more
                 await self._table.cancel(run)
-        status = None if run.stored is None else run.stored.status
-        if status in _DONE:
-            self._memory.keep(lane, run.stored, list(self._lanes.values()))
-        return await self._after(lane, run, request, is_done=status in _DONE)
+        is_done = run.stored is not None and run.stored.status in _DONE
+        if run.stored is not None and is_done:
+            self._memory.keep(lane, run.stored, list(self._lanes.values()), is_stored=request.store)
+        return await self._after(lane, run, request, is_done=is_done)
 
     async def _follow(self, run: Run, lane: Lane) -> None:
         """Send a run's events as they come. Raises the run's error if it was refused before its first event."""
