@@ -144,13 +144,14 @@ def request_file(
     return file
 
 
-def ask(target: Target, body: Json) -> Json:
-    """One request, outside of any measure."""
-    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
+def ask(target: Target, body: Json, kept: http.client.HTTPConnection | None = None) -> Json:
+    """One request, over a connection that is kept or one of its own."""
+    connection = kept or http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
     connection.request("POST", "/v1/responses", msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
     answer = connection.getresponse()
     found: Json = msgspec.json.decode(answer.read())
-    connection.close()
+    if kept is None:
+        connection.close()
     if answer.status != 200:
         raise RuntimeError(f"{target.name}: {found}")
     return found

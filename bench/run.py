@@ -14,6 +14,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ import msgspec
 import peers
 from growth import bounds, growth, soak
 from report import write_report
-from targets import KEY, PostgreSQL, build, install_mb, start_antiphon, start_mock, start_nginx
+from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, start_mock, start_nginx
 
 from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, medians, request_file
+
+_CONVERSATIONS = 16
+_TURNS = ((1, 10, "1-10"), (11, 45, ""), (46, 55, "46-55"), (56, 190, ""), (191, 200, "191-200"))
 
 
 def requests_for(bench: Bench, name: str, make: Callable[..., Json], model: str, **more: Any) -> dict[str, Path]:
@@ -86,6 +90,29 @@ def chains(bench: Bench) -> None:
     bench.note("Turn after a stored chain of N", "CPU us", found)
     whole = {"sqlite": request_file("chain-whole", body_history("chat/n10", 200, store=False))}
     bench.compare("The context of turn 200 sent by the client", whole, lambda one: one.cpu_us, "CPU us", connections=8)
+    _conversations(bench, target)
+
+
+def _conversations(bench: Bench, target: Target) -> None:
+    """Conversations side by side, turn by turn: what a turn costs around the Nth."""
+    found: dict[str, float] = {}
+    latest: list[str | None] = [None] * _CONVERSATIONS
+    connections = [http.client.HTTPConnection("127.0.0.1", target.port, timeout=30) for _ in latest]
+
+    def turn(connection: http.client.HTTPConnection, previous: str | None) -> str:
+        link = {"previous_response_id": previous} if previous else {}
+        return str(ask(target, body_1kb("chat/n10") | link, connection)["id"])
+
+    with ThreadPoolExecutor(_CONVERSATIONS) as pool:
+        for first, last, name in _TURNS:
+            before = target.cpu_s()
+            for _ in range(first, last + 1):
+                latest = list(pool.map(turn, connections, latest))
+            if name:
+                found[name] = (target.cpu_s() - before) / (last + 1 - first) / _CONVERSATIONS * 1e6
+    for connection in connections:
+        connection.close()
+    bench.note("Turn N of 16 conversations that go on", "CPU us", found)
 
 
 def resume(bench: Bench) -> None:

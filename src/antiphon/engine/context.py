@@ -13,7 +13,7 @@ guide; reference "State, storage, chaining".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -22,7 +22,6 @@ from antiphon.protocol.ids import response_of_item
 from antiphon.protocol.items import (
     CALL_OUTPUTS,
     CALLS,
-    Item,
     ItemReference,
     Message,
     Reasoning,
@@ -88,15 +87,16 @@ class _Past:
         root = chain[0].stored
         if root.conversation is not None:
             await self._read_items(root.conversation, root.conversation_position)
+        self.resolver.remember(chain)
         for link in chain:
-            self.resolver.remember(link.stored)
             if self._abandoned or link.has_reasoning:
                 # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
                 standing = [entry for entry in link.entries if not self.is_abandoned(entry)]
                 self.entries += [await self.opened(entry) for entry in standing]
             else:
                 self.entries += link.entries
-            self._abandoned |= link.abandoned
+            if link.abandoned:
+                self._abandoned |= link.abandoned
 
     async def opened(self, entry: Entry) -> Entry:
         """A reasoning item of ours with its provider's blocks; any other entry as it is."""
@@ -148,15 +148,19 @@ class _Resolver:
         self._store = store
         self._sealer = sealer
         self._project = project
+        self._chain: Sequence[Link] = ()
         self._loaded: dict[str, StoredResponse | None] = {}
 
-    def remember(self, stored: StoredResponse) -> None:
-        self._loaded[stored.id] = stored
+    def remember(self, chain: Sequence[Link]) -> None:
+        self._chain = chain
 
     async def _response_of(self, item_id: str) -> StoredResponse | None:
         response_id = response_of_item(item_id)
         if response_id is None:
             return None
+        if self._chain:  # few requests look anything up
+            self._loaded |= {link.stored.id: link.stored for link in self._chain}
+            self._chain = ()
         if response_id not in self._loaded:
             self._loaded[response_id] = await self._store.load(self._project, response_id)
         return self._loaded[response_id]
@@ -193,21 +197,17 @@ class _Resolver:
         return item
 
 
-def _items(entries: Iterable[Entry]) -> Iterable[Item]:
-    for entry in entries:
-        if isinstance(entry, ModelTurn):
-            yield from entry.items
-        elif isinstance(entry, ReplayedReasoning):
-            yield entry.item
-        else:
-            yield entry
-
-
 def _check_pairs(entries: Sequence[Entry]) -> set[str]:
     """Every call has its output and every output its call; returns all call ids."""
     calls: dict[str, bool] = {}
     answered: set[str] = set()
-    for item in _items([entry for entry in entries if not isinstance(entry, Message)]):
+    items = [
+        item
+        for entry in entries
+        for item in (entry.items if type(entry) is ModelTurn else (entry,))
+        if type(item) is not Message  # most of a long history is said
+    ]
+    for item in items:
         if isinstance(item, CALLS):
             calls[item.call_id] = item.async_ is True
         elif isinstance(item, CALL_OUTPUTS) and isinstance(item.call_id, str):

@@ -142,12 +142,13 @@ def _read(kept: _Kept) -> Link:
 
 def _stand(known: Sequence[_Kept], project: str, removals: Removals) -> bool:
     """Nothing was removed since these were seen, none has expired, and all are this project's."""
-    return bool(known) and all(
-        kept.seen == removals.count
-        and kept.stored.project == project
-        and (kept.stored.expires_at is None or kept.stored.expires_at > removals.now)
-        for kept in known
-    )
+    for kept in known:
+        stored = kept.stored
+        if kept.seen != removals.count or stored.project != project:
+            return False
+        if stored.expires_at is not None and stored.expires_at <= removals.now:
+            return False
+    return bool(known)
 
 
 def _check_finished(stored: StoredResponse) -> None:

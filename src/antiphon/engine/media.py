@@ -8,7 +8,7 @@ Source: OpenAI "Images and vision", "File inputs"; reference of provider wires, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -25,13 +25,12 @@ from antiphon.protocol.items import (
     Message,
 )
 from antiphon.protocol.request import InputItem
-from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning, Turn
+from antiphon.providers.base import Entry, ModelTurn, Turn
 from antiphon.providers.capabilities import Media
 
 from .ports import Fetch
 
 _MOST_URLS: Final = 100
-_THE_MODELS: Final = (ModelTurn, ReplayedReasoning)
 _MEDIA: Final = frozenset({InputImage, InputFile, InputVideo})
 
 
@@ -79,8 +78,9 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
 
 def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
-    showing = [item for item in _items(turn.context) if _shows_media(item)]
-    if not showing:
+    shown = [entry for entry in turn.context if type(entry) is not ModelTurn]
+    showing = [entry for entry in shown if not _MEDIA.isdisjoint(map(type, _parts(entry)))]
+    if not showing:  # few items of a long history do
         return
     paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
     for item in sorted(showing, key=lambda item: id(item) in paths):
@@ -92,22 +92,12 @@ def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
                 yield url, f"{where}.{name}[{index}]" if where else "input"
 
 
-def _items(entries: Sequence[Entry]) -> Iterator[Item]:
-    for entry in entries:
-        if not isinstance(entry, _THE_MODELS):
-            yield entry
-
-
-def _shows_media(item: Item) -> bool:
-    """Few items of a long history do."""
-    return not _MEDIA.isdisjoint(map(type, _parts(item)))
-
-
-def _parts(item: Item) -> tuple[ContentPart, ...]:
-    if isinstance(item, Message):
-        content = item.content
-    elif isinstance(item, CALL_OUTPUTS):
-        content = item.output
+def _parts(entry: Entry) -> tuple[ContentPart, ...]:
+    """What a client has said or returned; a model's own turns show nothing."""
+    if type(entry) is Message:
+        content = entry.content
+    elif isinstance(entry, CALL_OUTPUTS):
+        content = entry.output
     else:
         return ()
     return () if isinstance(content, str) else content
@@ -116,7 +106,7 @@ def _parts(item: Item) -> tuple[ContentPart, ...]:
 def _replaced(turn: Turn, reads: frozenset[Media], fetched: dict[str, str]) -> Turn:
     """Items of the request and of the context stay the same objects: dialects tell by that where an item stood."""
     changed: dict[int, Item] = {}
-    for item in _items(turn.context):
+    for item in [entry for entry in turn.context if isinstance(entry, (Message, *CALL_OUTPUTS))]:
         parts = _parts(item)
         new = tuple(_with_data(part, url_of(part, reads), fetched) for part in parts)
         if new != parts:

@@ -66,10 +66,6 @@ class AssistantTurn:
     reasoning: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
     """Reasoning blocks in order, one JSON object for each reasoning item."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.text or self.refusal or self.calls or self.reasoning)
-
 
 def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     """The message as bytes; equal turns give equal bytes."""

@@ -98,8 +98,8 @@ class Conversation:
 
     def messages(self) -> list[WireMessage]:
         """All messages, oldest first."""
-        said = [message.content for message in self._messages if isinstance(message, SaidMessage)]
-        drop_old_cache_controls([parts for parts in said if isinstance(parts, list)])
+        said = [message.content for message in self._messages if type(message) is SaidMessage]
+        drop_old_cache_controls([parts for parts in said if type(parts) is list])
         return self._messages
 
     def _entry(self, entry: Entry) -> None:
@@ -126,7 +126,9 @@ class Conversation:
             self._settle()
             self._call_ids |= turn.record.call_ids
             self._messages.append(turn.record.blocks)
-            self._waiting = {self._call_id(item) for item in turn.items if isinstance(item, _CALLS) and item.call_id}
+            for item in turn.items:
+                if isinstance(item, _CALLS) and item.call_id:
+                    self._waiting.add(self._call_id(item))
             return
         for item in turn.items:
             if isinstance(item, Opaque):
@@ -264,7 +266,7 @@ class Conversation:
         """End the assistant message under construction."""
         group = self._group
         self._continues = False
-        if group.is_empty:
+        if not (group.text or group.calls or group.refusal or group.reasoning):
             return
         self._group = AssistantTurn()
         self._settle()
@@ -273,7 +275,8 @@ class Conversation:
 
     def _settle(self) -> None:
         """All outputs have come, or never will: their media, then what was held back."""
-        self._waiting.clear()
+        if self._waiting:
+            self._waiting.clear()
         if not (self._media or self._held):
             return
         media, self._media = self._media, []
@@ -284,9 +287,9 @@ class Conversation:
             self._append(message)
 
     def _append(self, message: SaidMessage) -> None:
-        follows_tool = bool(self._messages) and isinstance(self._messages[-1], ToolMessage)
-        if follows_tool and message.role == "user" and self._quirks.bridges_tool_to_user:
-            self._messages.append(SaidMessage("assistant", _BRIDGE))
+        if self._quirks.bridges_tool_to_user and message.role == "user":
+            follows_tool = bool(self._messages) and isinstance(self._messages[-1], ToolMessage)
+            self._messages += [SaidMessage("assistant", _BRIDGE)] if follows_tool else []
         self._messages.append(message)
 
     def _path(self, item: object) -> str:

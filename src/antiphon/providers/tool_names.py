@@ -43,6 +43,7 @@ MAX_NAME_LENGTH: Final = 64
 EMPTY_SCHEMA: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 TOOL_SEARCH: Final = "tool_search"
 _NO_SCHEMA: Final = msgspec.Raw(b"null")
+_DECLARING: Final = frozenset(DECLARATIONS)
 _PURPOSES: Final = {False: object(), True: object()}
 _SEARCH_SCHEMA: Final = msgspec.Raw(
     b'{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do."}},'
@@ -96,12 +97,13 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
-def lower_tools(tools: Sequence[Tool], context: Iterable[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
+def lower_tools(tools: Sequence[Tool], context: Sequence[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
     """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
     """
-    loaded = [entry for entry in context if isinstance(entry, DECLARATIONS)]
+    is_loaded = not _DECLARING.isdisjoint(map(type, context))
+    loaded = [entry for entry in context if isinstance(entry, DECLARATIONS)] if is_loaded else []
     if loaded or not isinstance(tools, Tools):
         return _lowered(tools, loaded, has_custom_tools)
     return tools.memory.once(_PURPOSES[has_custom_tools], lambda: _lowered(tools, (), has_custom_tools))
