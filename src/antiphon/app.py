@@ -170,8 +170,8 @@ class Application:
             group.create_task(_chore("discover", partial(_discover, router, transport, ports))),
         ]
         _drain_on_signal(table)
-        gc.collect()
         gc.freeze()  # start-up objects live as long as the process: do not walk them again
+        gc.enable()  # `antiphon serve` starts without it
         return table, chores
 
 

@@ -6,6 +6,7 @@ stderr and an exit code (1: it failed, 2: wrong usage); a traceback is a bug.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def app() -> None:
 @click.option("--workers", type=int, help="Processes that serve [ANTIPHON_WORKERS, 1].")
 def serve(host: str | None, port: int | None, data: Path | None, config: Path | None, workers: int | None) -> None:
     """Start the server. The first start makes a key and prints it once."""
+    gc.disable()  # what is made from here on stays: the collector is switched on when the server stands
     from .serve import serve as run_server
 
     run_server(_overrides(host=host, port=port, data=data, config=config, workers=workers))

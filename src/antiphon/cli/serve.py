@@ -6,6 +6,7 @@ The banner goes to standard output, logs go to standard error, so that neither m
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import signal
@@ -59,6 +60,7 @@ def serve(overrides: Mapping[str, str | int | None]) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     if settings.workers > 1:
+        gc.enable()  # each worker is a process of its own
         Multiprocess(config, sockets=[listener]).run()
     else:
         server = uvicorn.Server(config)

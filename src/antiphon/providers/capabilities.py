@@ -10,6 +10,7 @@ first. Source: reference of provider wires, §0 and §1; Anthropic and Gemini mo
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -65,6 +66,7 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 DEFAULTS: Final = Capabilities()
+_WILD: Final = re.compile(r"[*?\[]")
 Fields = Mapping[str, object]
 
 
@@ -75,7 +77,12 @@ class Row(msgspec.Struct, frozen=True):
     fields: Fields
 
     def fits(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.match)
+        return any(_begins_in(name, pattern) and fnmatchcase(name, pattern) for pattern in self.match)
+
+
+def _begins_in(name: str, pattern: str) -> bool:
+    """The pattern's first letters are somewhere in the name. Few are, and only those are worth a regular expression."""
+    return _WILD.split(pattern.lstrip("*"), maxsplit=1)[0] in name
 
 
 def row_of(table: Mapping[str, object]) -> Row:
