@@ -28,7 +28,7 @@ struct conn {
     struct buffer in, out;
     size_t sent;
     enum wire wire;
-    int is_paced, left, total;
+    int is_paced, left, total, sequence;
     unsigned long serial; /* a provider's ids are never the same twice */
     double due, every;
 };
@@ -75,6 +75,7 @@ static const char *USAGE = "{\"input_tokens\":20,\"input_tokens_details\":{\"cac
 
 static void head_events(struct conn *c) {
     char item[256], response[1024], event[2048];
+    c->sequence = 3;
     switch (c->wire) {
     case CHAT:
         chunk(&c->out, "data: {\"id\":\"up\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"
@@ -82,13 +83,13 @@ static void head_events(struct conn *c) {
         break;
     case NATIVE:
         snprintf(response, sizeof response, RESPONSE, c->serial, "in_progress", "", "null");
-        snprintf(event, sizeof event, "data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":%s}\n\n", response);
+        snprintf(event, sizeof event, "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":%s}\n\n", response);
         chunk(&c->out, event);
         snprintf(item, sizeof item, ITEM, c->serial, "in_progress", "");
-        snprintf(event, sizeof event, "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":%s}\n\n", item);
+        snprintf(event, sizeof event, "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":%s}\n\n", item);
         chunk(&c->out, event);
         snprintf(event, sizeof event,
-                 "data: {\"type\":\"response.content_part.added\",\"item_id\":\"msg_%08lx\",\"output_index\":0,\"content_index\":0,"
+                 "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\",\"item_id\":\"msg_%08lx\",\"output_index\":0,\"content_index\":0,"
                  "\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]}}\n\n", c->serial);
         chunk(&c->out, event);
         break;
@@ -101,15 +102,15 @@ static void head_events(struct conn *c) {
 }
 
 static void delta_event(struct conn *c) {
-    char event[256];
+    char event[320];
     static const char *words[] = {
         "data: {\"id\":\"up\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":"
         "{\"content\":\"token \"},\"finish_reason\":null}]}\n\n",
-        "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_%08lx\",\"output_index\":0,\"content_index\":0,"
-        "\"delta\":\"token \"}\n\n",
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_%08lx\","
+        "\"output_index\":0,\"content_index\":0,\"delta\":\"token \",\"logprobs\":[],\"sequence_number\":%d}\n\n",
         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"token \"}}\n\n",
     };
-    snprintf(event, sizeof event, words[c->wire], c->serial);
+    snprintf(event, sizeof event, words[c->wire], c->serial, c->sequence++);
     chunk(&c->out, event);
 }
 
@@ -129,12 +130,12 @@ static void tail_events(struct conn *c) {
         words[text] = 0;
         snprintf(event, 2 * room, "{\"type\":\"output_text\",\"text\":\"%s\",\"annotations\":[]}", words);
         snprintf(item, room, ITEM, c->serial, "completed", event);
-        snprintf(event, 2 * room, "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":%s}\n\n", item);
+        snprintf(event, 2 * room, "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":%s}\n\n", item);
         chunk(&c->out, event);
         char *response = malloc(2 * room);
         if (!response) exit(1);
         snprintf(response, 2 * room, RESPONSE, c->serial, "completed", item, USAGE);
-        snprintf(event, 2 * room, "data: {\"type\":\"response.completed\",\"response\":%s}\n\n", response);
+        snprintf(event, 2 * room, "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":%s}\n\n", response);
         chunk(&c->out, event);
         free(words), free(item), free(event), free(response);
         break;

@@ -39,7 +39,8 @@ NATIVE_HEAD = (
     b'"status":"in_progress","content":[]}}\n\n'
 )
 NATIVE = (
-    b'data: {"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"token "}\n\n'
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","item_id":"i","output_index":0,'
+    b'"content_index":0,"delta":"token ","logprobs":[],"sequence_number":4}\n\n'
 )
 CLAUDE_HEAD = (
     b'data: {"type":"message_start","message":{"id":"u","model":"m"}}\n\n'
@@ -84,10 +85,10 @@ class Counter:
     ("dialect", "head", "event", "budget"),
     [
         (ChatCompletions(), CHAT, CHAT, 45),
-        (Responses(), NATIVE_HEAD, NATIVE, 58),
+        (Responses(), NATIVE_HEAD, NATIVE, 51),
         (Anthropic(), CLAUDE_HEAD, CLAUDE, 44),
         (ChatCompletions(), CHAT, CHAT * 100, 7 * 100),
-        (Responses(), NATIVE_HEAD, NATIVE * 100, 31 * 100),
+        (Responses(), NATIVE_HEAD, NATIVE * 100, 12 * 100),
         (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 7 * 100),
     ],
     ids=["chat_completions", "responses", "anthropic", "burst_chat_completions", "burst_responses", "burst_anthropic"],

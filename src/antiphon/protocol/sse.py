@@ -109,6 +109,9 @@ def events_in(blocks: bytes) -> list[SseEvent]:
 
 def _events_of(block: bytes) -> list[SseEvent]:
     """The event that these lines are; none where they hold no data."""
+    name, is_named, data = block.partition(b"\ndata: ")
+    if is_named and name[:7] == b"event: " and b"\n" not in name and b"\n" not in data:  # as most are that have names
+        return [SseEvent(data, name[7:].strip().decode())]
     name = b""
     lines: list[bytes] = []
     for line in block.split(b"\n"):

@@ -66,6 +66,8 @@ class ResponsesDecoder:
         self._items: list[UpstreamItem] = []
         self._by_index: dict[int, UpstreamItem] = {}
         self._started: Started | None = None
+        self._goes_on: MessageItem | None = None
+        self._place: wire.Place = (None, None, None)
         self._is_over = False
 
     def feed(self, chunk: bytes) -> list[Delta]:
@@ -109,14 +111,26 @@ class ResponsesDecoder:
 
     def _read(self, events: Iterable[SseEvent]) -> list[Delta]:
         deltas: list[Delta] = []
+        pieces: list[str] = []
         for event in events:
             if self._is_over:
                 break
+            if self._goes_on is not None:
+                if text := wire.text_at(self._place, event.data):
+                    pieces.append(text)
+                    continue
+                deltas += self._more(pieces)
+                pieces = []
             if event.data.strip() not in (b"", b"[DONE]"):
                 deltas += self._event(event)
-        return deltas
+        return deltas + self._more(pieces)
+
+    def _more(self, pieces: list[str]) -> list[Delta]:
+        """More text of the message that was told of last, as most events are."""
+        return [] if self._goes_on is None or not pieces else [self._goes_on.go_on(self._place, pieces)]
 
     def _event(self, sse: SseEvent) -> list[Delta]:
+        self._goes_on = None
         event = wire.read(wire.decode_event, sse.data)
         event_type = event.type or sse.name
         if event_type in _OPENING:
@@ -188,7 +202,12 @@ class ResponsesDecoder:
         item = self._item_of(event, kind)
         if item is None:
             item = self._implied(event, kind)
-        return [] if item is None or item.is_done else item.event(event, data)
+        if item is None or item.is_done:
+            return []
+        deltas = item.event(event, data)
+        if deltas and event.type == wire.TEXT and isinstance(item, MessageItem):
+            self._goes_on, self._place = item, (event.output_index, event.item_id, event.content_index)
+        return deltas
 
     def _item_of(self, event: StreamEvent, kind: type[UpstreamItem]) -> UpstreamItem | None:
         at_index = None if event.output_index is None else self._by_index.get(event.output_index)

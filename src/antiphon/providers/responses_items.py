@@ -30,6 +30,7 @@ from antiphon.protocol.deltas import (
     Refusal,
     Summary,
     Text,
+    Texts,
     Thinking,
     Thought,
 )
@@ -88,6 +89,11 @@ class _Parts:
             self._streamed.append(text)
             self.at(position).pieces.append(text)
         return text
+
+    def went_on(self, position: int, pieces: list[str]) -> None:
+        """Deltas of a part, none of them empty."""
+        self._streamed += pieces
+        self.at(position).pieces += pieces
 
     def rest_of(self, position: int, whole: str) -> str:
         """What the finished part has beyond what was told.
@@ -160,7 +166,7 @@ class MessageItem(UpstreamItem):
 
     def event(self, event: StreamEvent, data: bytes) -> list[Delta]:
         position = event.content_index or 0
-        if event.type == "response.output_text.delta":
+        if event.type == wire.TEXT:
             return self._text(self._parts.streamed(position, wire.text_of(event.delta)), event.logprobs)
         if event.type == "response.refusal.delta":
             return self._refusal(self._parts.streamed(position, wire.text_of(event.delta)))
@@ -169,6 +175,11 @@ class MessageItem(UpstreamItem):
         part = _part_of(event, "output_text")
         # content_part.added opens a part that is still empty; any text in it would come again as deltas.
         return [] if part is None or event.type.endswith(".added") else self._catch_up(position, part)
+
+    def go_on(self, place: wire.Place, pieces: list[str]) -> Delta:
+        """More text of a part that has begun, each piece from an event of its own."""
+        self._parts.went_on(place[2] or 0, pieces)
+        return Texts(self.key, pieces)
 
     def caught_up(self, item: OutputItem) -> list[Delta]:
         self._phase = self._phase or item.phase

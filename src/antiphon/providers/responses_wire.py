@@ -18,6 +18,10 @@ from antiphon.protocol.errors import UpstreamFault
 _ABSENT: Final = msgspec.Raw(b"")
 _T = TypeVar("_T")
 
+TEXT: Final = "response.output_text.delta"
+Place = tuple[int | None, str | None, int | None]
+"""What an event about a part of a message names it by: output_index, item_id, content_index."""
+
 
 class StreamEvent(msgspec.Struct, frozen=True, gc=False):
     """Any streamed event. `sequence_number` is not read: a gap in it says nothing that the bytes do not."""
@@ -39,6 +43,17 @@ class StreamEvent(msgspec.Struct, frozen=True, gc=False):
     item: msgspec.Raw = _ABSENT
     response: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
+
+
+class TextEvent(msgspec.Struct, frozen=True, gc=False):
+    """A delta of a message's text, as most events are."""
+
+    type: str
+    delta: str
+    output_index: int | None = None
+    item_id: str | None = None
+    content_index: int | None = None
+    logprobs: tuple[msgspec.Raw, ...] | None = None
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -133,6 +148,7 @@ decode_part: Final = msgspec.json.Decoder(Part).decode
 decode_item: Final = msgspec.json.Decoder(OutputItem).decode
 decode_response: Final = msgspec.json.Decoder(WireResponse).decode
 decode_error: Final = msgspec.json.Decoder(WireError).decode
+_decode_text_event: Final = msgspec.json.Decoder(TextEvent).decode
 _decode_text: Final = msgspec.json.Decoder(str | None).decode
 
 
@@ -155,3 +171,13 @@ def text_of(value: msgspec.Raw) -> str:
         return (_decode_text(value) or "") if value else ""
     except msgspec.ValidationError:
         return bytes(value).decode()
+
+
+def text_at(place: Place, data: bytes) -> str:
+    """The text of an event that says nothing but more text at this place; "" of any other."""
+    try:
+        event = _decode_text_event(data)
+    except msgspec.DecodeError:
+        return ""
+    is_there = event.type == TEXT and (event.output_index, event.item_id, event.content_index) == place
+    return event.delta if is_there and not event.logprobs else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from tests.harness.spread import spread
 
 from antiphon.protocol.deltas import Delta, Kept, Text
 from antiphon.providers.base import ToolName
@@ -65,7 +66,7 @@ def understood(*events: Json, names: tuple[ToolName, ...] = ()) -> list[Delta]:
 
 def understood_bytes(body: bytes, *, names: tuple[ToolName, ...] = ()) -> list[Delta]:
     decoder = ResponsesDecoder(names)
-    return decoder.feed(body) + decoder.close()
+    return list(spread(decoder.feed(body) + decoder.close()))
 
 
 def of(kind: type, deltas: list[Delta]) -> list[Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.harness.spread import spread
 from tests.unit.providers.responses_upstream import (
     added,
     arguments_delta,
@@ -40,12 +42,14 @@ from antiphon.protocol.deltas import (
     Started,
     Summary,
     Text,
+    Texts,
     Thinking,
     Thought,
     Usage,
     Used,
 )
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
+from antiphon.providers import responses_wire as wire
 from antiphon.providers.base import ToolName
 from antiphon.providers.responses_decoder import ResponsesDecoder
 
@@ -811,3 +815,55 @@ def test_what_the_stream_lost_but_its_deltas_the_terminal_response_tells(lost: s
     assert kept(deltas) == END["response"]["output"]
     assert told(deltas) == "Héllo"
     assert arguments_of(deltas, of(CallStarted, deltas)[0].key) == '{"a":1}'
+
+
+# -- text that goes on
+
+OPEN = [
+    text_delta(0, "a"),
+    text_delta(0, "b", item_id="msg_1"),
+    text_delta(0, "c", item_id="msg_2"),
+    text_delta(1, "d"),
+    text_delta(0, "e", content_index=1),
+    text_delta(0, "f", logprobs=[]),
+    text_delta(0, "g", logprobs=LOGPROBS),
+    text_delta(0, ""),
+    text_delta(0, "h") | {"delta": None},
+    text_delta(0, "i") | {"output_index": None},
+    {"type": "response.refusal.delta", "output_index": 0, "delta": "No"},
+    {"type": "response.reasoning_text.delta", "output_index": 2, "delta": "hm"},
+    {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "aaa"},
+    {"type": "response.output_text.annotation.added", "output_index": 0, "annotation": ANNOTATION},
+    added(0, **message("", content=[], phase="commentary")),
+    added(1, **message("", id="msg_2", content=[])),
+    done(0, **message("aab")),
+    done(1, **message("d", id="msg_2")),
+    {"type": "keepalive"},
+]
+
+
+@given(
+    events=st.lists(st.one_of(st.sampled_from(OPEN[:3]), st.sampled_from(OPEN)), max_size=30),
+    size=st.sampled_from([7, 150, 400, 100_000]),
+    terminal=st.sampled_from([completed(), completed(status="incomplete"), completed(message("aaaa"))]),
+)
+def test_text_that_goes_on_is_read_as_if_each_event_stood_alone(
+    events: list[dict[str, Any]], size: int, terminal: dict[str, Any]
+) -> None:
+    def read(body: bytes) -> list[Any]:
+        decoder = ResponsesDecoder()
+        chunks = [body[at : at + size] for at in range(0, len(body), size)]
+        return list(spread([delta for chunk in chunks for delta in decoder.feed(chunk)] + decoder.close()))
+
+    body = sse(created(), *events, terminal)
+    with patch.object(wire, "text_at", lambda place, data: ""):
+        expected = read(body)
+    assert read(body) == expected
+
+
+def test_text_of_one_read_is_one_delta_of_many_pieces() -> None:
+    decoder = ResponsesDecoder()
+    first = decoder.feed(sse(created(), text_delta(0, "a")))
+    assert first[-1] == Text(0, "a")
+    assert decoder.feed(sse(*[text_delta(0, piece) for piece in "bcd"])) == [Texts(0, ["b", "c", "d"])]
+    assert decoder.feed(sse(text_delta(0, "e"))) == [Texts(0, ["e"])]
