@@ -74,6 +74,27 @@ async def test_a_chain_and_a_conversation_go_to_and_fro(pair: tuple[Client, Clie
     assert "Bo" in text_of(last)
 
 
+async def test_a_deletion_on_one_server_ends_the_chains_that_the_other_knows(
+    pair: tuple[Client, Client], upstream: Upstream
+) -> None:
+    here, there = pair
+    turns: list[str] = []
+    for number in range(40):
+        link = {"previous_response_id": turns[-1]} if turns else {}
+        made = await pair[number % 2].create({"model": "chat/m1", "input": f"line {number}"} | link)
+        turns.append(made["id"])
+        said = [one["content"] for one in upstream.requests("m1")[-1].body["messages"] if one["role"] == "user"]
+        assert said == [f"line {earlier}" for earlier in range(number + 1)]
+    count = len(upstream.requests("m1"))
+    assert (await here.delete(f"/responses/{turns[20]}")).status == 200
+    for client in (there, here, there):
+        for turn in (turns[-1], turns[21], turns[20]):
+            refused = await client.post({"model": "chat/m1", "input": "go on", "previous_response_id": turn})
+            assert (refused.status, refused.error["code"]) == (400, "previous_response_not_found")
+        await client.create({"model": "sim/standard", "input": "go on", "previous_response_id": turns[19]})
+    assert len(upstream.requests("m1")) == count
+
+
 async def test_only_one_of_two_servers_may_hold_a_conversation(pair: tuple[Client, Client], upstream: Upstream) -> None:
     here, there = pair
     conversation = (await here.request("POST", "/conversations", json={})).body["id"]
