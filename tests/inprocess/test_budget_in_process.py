@@ -144,19 +144,23 @@ def test_an_agents_request_keeps_its_budget() -> None:
     assert sent <= 905
 
 
-async def test_a_link_of_a_conversation_that_goes_on_keeps_its_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_chain", "budget"), [(True, 60), (False, 82)])
+async def test_a_turn_of_what_goes_on_keeps_its_budget(tmp_path: Path, is_chain: bool, budget: int) -> None:
     async def turn() -> int:
         nonlocal body
         with Counter() as counter:
             made = await rig.post(body)
-        body = {"input": "Say hello", "previous_response_id": made.body["id"]}
+        if is_chain:
+            body = {"input": "Say hello", "previous_response_id": made.body["id"]}
         return counter.calls
 
     async with Rig.open(tmp_path) as rig:
         body: dict[str, str] = {"input": "Say hello"}
+        if not is_chain:
+            body["conversation"] = (await rig.request("POST", "/v1/conversations", b"{}")).body["id"]
         costs = [await turn() for _ in range(LINKS + 20)]
     early, late = statistics.median(costs[5:15]), statistics.median(costs[-10:])
-    assert (late - early) / LINKS <= 60
+    assert (late - early) / LINKS <= budget
 
 
 async def test_a_call_over_a_connection_keeps_its_budget() -> None:

@@ -121,11 +121,14 @@ class _Past:
     async def read_conversation(self, conversation: ConversationRow) -> None:
         await self._read_items(conversation.id, None)
         holes = set(conversation.holes.split("\n")) - {""}
-        self.entries = [entry for entry in self.entries if not _is_of(entry, holes)]
+        if holes:
+            self.entries = [entry for entry in self.entries if not _is_of(entry, holes)]
 
     async def _read_items(self, conversation_id: str, before: int | None) -> None:
         items = await self._store.all_items(conversation_id, before)
-        self.entries += [await self.opened(entry) for entry in conversation_entries(items)]
+        entries = conversation_entries(items)
+        has_reasoning = Reasoning in set(map(type, entries))
+        self.entries += [await self.opened(entry) for entry in entries] if has_reasoning else entries
 
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""
