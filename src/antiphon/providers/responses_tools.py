@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.items import DECLARATIONS, AdditionalTools, ToolSearchOutput
+from antiphon.protocol.items import AdditionalTools
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.tools import (
     AllowedChoice,
@@ -29,9 +29,18 @@ from antiphon.protocol.tools import (
     ToolRef,
 )
 
-from .base import Entry, Target, ToolName, Turn
+from .base import Target, ToolName, Turn
 from .quirks import ResponsesQuirks
-from .tool_names import EMPTY_SCHEMA, TOOL_SEARCH, LoweredTool, lower_tools, wire_name, wrapped_schema
+from .tool_names import (
+    EMPTY_SCHEMA,
+    TOOL_SEARCH,
+    Loader,
+    LoweredTool,
+    declarations,
+    lower_tools,
+    wire_name,
+    wrapped_schema,
+)
 
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -47,7 +56,6 @@ class WireFunction(msgspec.Struct, frozen=True, tag="function", tag_field="type"
     strict: bool | UnsetType = UNSET
 
 
-Loader = AdditionalTools | ToolSearchOutput
 WireTool = FunctionTool | CustomTool | NamespaceTool | WireFunction | msgspec.Raw
 
 
@@ -85,17 +93,13 @@ def render_tools(turn: Turn, target: Target) -> WireTools:
     """The tools and the choice among them. Raises InvalidRequest for a forced choice that cannot be honoured."""
     quirks = target.vendor.quirks.responses
     rendered = WireTools()
-    loaded = [entry for entry in _loaders(turn.context) if not takes_item(quirks, _item_type(entry))]
+    loaded = [entry for entry in declarations(turn.context) if not takes_item(quirks, _item_type(entry))]
     if takes_declarations(quirks):
         _declare(_with_loaded(turn.request.tools, loaded), quirks, rendered)
     else:
         _lower(turn.request.tools, loaded, quirks, rendered)
     _choose(turn.request, target, rendered)
     return rendered
-
-
-def _loaders(context: Sequence[Entry]) -> list[Loader]:
-    return [entry for entry in context if isinstance(entry, DECLARATIONS)]
 
 
 def _item_type(entry: Loader) -> str:

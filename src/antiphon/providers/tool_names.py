@@ -36,7 +36,8 @@ from antiphon.protocol.tools import (
 from .base import Entry, ToolName
 
 T = TypeVar("T")
-_Declaring = AdditionalTools | ToolSearchOutput
+Loader = AdditionalTools | ToolSearchOutput
+"""An item that declares tools in mid-conversation."""
 LEGAL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ILLEGAL_CHARACTER: Final = re.compile(r"[^A-Za-z0-9_-]")
 MAX_NAME_LENGTH: Final = 64
@@ -97,19 +98,25 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
+def declarations(context: Sequence[Entry]) -> list[Loader]:
+    """The items that declare tools; most histories have none, and they are long."""
+    if _DECLARING.isdisjoint(map(type, context)):
+        return []
+    return [entry for entry in context if isinstance(entry, DECLARATIONS)]
+
+
 def lower_tools(tools: Sequence[Tool], context: Sequence[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
     """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
     """
-    is_loaded = not _DECLARING.isdisjoint(map(type, context))
-    loaded = [entry for entry in context if isinstance(entry, DECLARATIONS)] if is_loaded else []
+    loaded = declarations(context)
     if loaded or not isinstance(tools, Tools):
         return _lowered(tools, loaded, has_custom_tools)
     return tools.memory.once(_PURPOSES[has_custom_tools], lambda: _lowered(tools, (), has_custom_tools))
 
 
-def _lowered(tools: Sequence[Tool], loaded: Iterable[_Declaring], has_custom_tools: bool) -> LoweredTools:
+def _lowered(tools: Sequence[Tool], loaded: Iterable[Loader], has_custom_tools: bool) -> LoweredTools:
     lowered: dict[str, LoweredTool] = {}
     hosted: list[tuple[HostedTool, str]] = []
     for tool, where in _all_tools(tools, loaded):
@@ -127,7 +134,7 @@ def _lowered(tools: Sequence[Tool], loaded: Iterable[_Declaring], has_custom_too
     return LoweredTools(tuple(lowered.values()), tuple(tool for tool, _ in hosted), tuple(name for _, name in hosted))
 
 
-def _all_tools(tools: Sequence[Tool], loaded: Iterable[_Declaring]) -> Iterable[tuple[Tool, str]]:
+def _all_tools(tools: Sequence[Tool], loaded: Iterable[Loader]) -> Iterable[tuple[Tool, str]]:
     for index, tool in enumerate(tools):
         yield tool, f"tools[{index}]"
     for entry in loaded:
