@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,7 @@ def chains(bench: Bench) -> None:
     found: dict[str, float] = {}
     previous: str | None = None
     for turn in range(1, 201):
-        link = {"previous_response_id": previous} if previous else {}
-        previous = ask(target, body_1kb("chat/n10") | link)["id"]
+        previous = _turn_after(target, previous)
         if turn in (1, 10, 50, 200):
             body = body_1kb("chat/n10", previous_response_id=previous, store=False)
             samples = bench.samples({"sqlite": request_file(f"chain-{turn}", body)}, connections=8)
@@ -98,21 +98,21 @@ def _conversations(bench: Bench, target: Target) -> None:
     found: dict[str, float] = {}
     latest: list[str | None] = [None] * _CONVERSATIONS
     connections = [http.client.HTTPConnection("127.0.0.1", target.port, timeout=30) for _ in latest]
-
-    def turn(connection: http.client.HTTPConnection, previous: str | None) -> str:
-        link = {"previous_response_id": previous} if previous else {}
-        return str(ask(target, body_1kb("chat/n10") | link, connection)["id"])
-
     with ThreadPoolExecutor(_CONVERSATIONS) as pool:
         for first, last, name in _TURNS:
             before = target.cpu_s()
             for _ in range(first, last + 1):
-                latest = list(pool.map(turn, connections, latest))
+                latest = list(pool.map(partial(_turn_after, target), latest, connections))
             if name:
                 found[name] = (target.cpu_s() - before) / (last + 1 - first) / _CONVERSATIONS * 1e6
     for connection in connections:
         connection.close()
     bench.note("Turn N of 16 conversations that go on", "CPU us", found)
+
+
+def _turn_after(target: Target, previous: str | None, kept: http.client.HTTPConnection | None = None) -> str:
+    link = {"previous_response_id": previous} if previous else {}
+    return str(ask(target, body_1kb("chat/n10") | link, kept)["id"])
 
 
 def resume(bench: Bench) -> None:

@@ -91,7 +91,7 @@ def is_compaction(entry: Entry, kind: str = FAMILY) -> bool:
 
 def expand(entries: Sequence[Entry], sealer: Sealer, project: str) -> list[Entry]:
     """The entries with our compaction items opened. Raises InvalidRequest for one that cannot be read here."""
-    if Opaque not in set(map(type, entries)):  # as in most, and a history is long
+    if not _has_opaque(entries):
         return [*entries]
     expanded: list[Entry] = []
     for entry in entries:
@@ -132,7 +132,7 @@ def wants_compaction(
     request: CreateResponse, context: Context, corrected: Callable[[int], int] = lambda estimate: estimate
 ) -> bool:
     """Whether the context is to be compacted before the model is asked: on demand, or because it is long."""
-    if _is_asked_for(context.entries):
+    if _has_opaque(context.entries) and any(is_compaction(entry, TRIGGER) for entry in context.entries):
         if not is_compaction(context.entries[-1], TRIGGER):
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True
@@ -140,8 +140,9 @@ def wants_compaction(
     return threshold is not None and corrected(estimate_tokens(request, context.entries)) >= threshold
 
 
-def _is_asked_for(entries: Sequence[Entry]) -> bool:
-    return Opaque in set(map(type, entries)) and any(is_compaction(entry, TRIGGER) for entry in entries)
+def _has_opaque(entries: Sequence[Entry]) -> bool:
+    """Most histories have none, and they are long."""
+    return Opaque in set(map(type, entries))
 
 
 async def compact_context(

@@ -66,7 +66,8 @@ class Links:
                 found = await store.chain(project, oldest, len(known), most)
                 if found is None:
                     return None
-                read = [Link(stored) for stored in found.links]
+                held = {kept.stored.id for kept in known}
+                read = [Link(stored) for stored in found.links if stored.id not in held]
                 if not all(link.is_kept for link in read):
                     return None
                 removals = found.removals
@@ -108,9 +109,8 @@ class Links:
 
     def _taken(self, read: Sequence[Link], known: list[_Kept], seen: int) -> list[_Kept]:
         """What the store told, and after it what is here already; all of it was there at this count."""
-        held = {kept.stored.id for kept in known}
         now = self._now()
-        new = [_Kept(link.stored, link, seen, now) for link in read if link.stored.id not in held]
+        new = [_Kept(link.stored, link, seen, now) for link in read]
         for kept in new:
             _check_finished(kept.stored)
             self._put(kept)

@@ -287,9 +287,9 @@ class Conversation:
             self._append(message)
 
     def _append(self, message: SaidMessage) -> None:
-        if self._quirks.bridges_tool_to_user and message.role == "user":
-            follows_tool = bool(self._messages) and isinstance(self._messages[-1], ToolMessage)
-            self._messages += [SaidMessage("assistant", _BRIDGE)] if follows_tool else []
+        may_bridge = self._quirks.bridges_tool_to_user and message.role == "user" and bool(self._messages)
+        if may_bridge and isinstance(self._messages[-1], ToolMessage):
+            self._messages.append(SaidMessage("assistant", _BRIDGE))
         self._messages.append(message)
 
     def _path(self, item: object) -> str:

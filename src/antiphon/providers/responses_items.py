@@ -86,8 +86,7 @@ class _Parts:
     def streamed(self, position: int, text: str) -> str:
         """A delta of a part."""
         if text:
-            self._streamed.append(text)
-            self.at(position).pieces.append(text)
+            self.went_on(position, [text])
         return text
 
     def went_on(self, position: int, pieces: list[str]) -> None:

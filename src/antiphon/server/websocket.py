@@ -35,7 +35,7 @@ from antiphon.protocol.socket_events import (
 )
 from antiphon.runs.run import Run
 from antiphon.runs.table import RunTable
-from antiphon.store.base import StoreUnavailable
+from antiphon.store.base import StoredResponse, StoreUnavailable
 
 from .asgi import Message, Receive, Send
 from .lanes import MAX_STEERS, AcceptedSteer, Lane, Memory, required_input
@@ -197,10 +197,10 @@ class Connection:
             lane.run = None
             if not run.log.is_closed:  # sending failed, and nobody else knows of this run any more
                 await self._table.cancel(run)
-        is_done = run.stored is not None and run.stored.status in _DONE
-        if run.stored is not None and is_done:
-            self._memory.keep(lane, run.stored, list(self._lanes.values()), is_stored=request.store)
-        return await self._after(lane, run, request, is_done=is_done)
+        done = run.stored if run.stored is not None and run.stored.status in _DONE else None
+        if done is not None:
+            self._memory.keep(lane, done, list(self._lanes.values()), is_stored=request.store)
+        return await self._after(lane, run, request, done)
 
     async def _follow(self, run: Run, lane: Lane) -> None:
         """Send a run's events as they come. Raises the run's error if it was refused before its first event."""
@@ -250,19 +250,21 @@ class Connection:
             return "too_many_pending_steers", f"{MAX_STEERS} steers wait for this response already."
         return "", ""
 
-    async def _after(self, lane: Lane, run: Run, request: CreateResponse, *, is_done: bool) -> CreateResponse | None:
+    async def _after(
+        self, lane: Lane, run: Run, request: CreateResponse, done: StoredResponse | None
+    ) -> CreateResponse | None:
         """What becomes of steers once their response has ended: a successor, a wait, or their return."""
         steers, lane.steers = lane.steers, []
         if not steers or self._is_gone:
             return None
-        if not is_done or run.stored is None:
+        if done is None:
             for one in steers:
                 message = "The response failed before the input could be used."
                 await self._send(
                     steer_failed(one.steer, one.receipt.id, "successor_creation_failed", message, lane.name)
                 )
             return None
-        owed = required_input(msgspec.Raw(run.stored.body))
+        owed = required_input(msgspec.Raw(done.body))
         if not owed:
             items = tuple(item for one in steers for item in one.items)
             return msgspec.structs.replace(request, previous_response_id=run.id, input=items)
