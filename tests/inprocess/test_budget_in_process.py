@@ -11,18 +11,22 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 from tests.inprocess.rig import Rig
+from tests.unit.engine.storied import Teller, entries_of
 
+from antiphon.app import dialects
 from antiphon.engine.assembler import Assembler
+from antiphon.engine.growing import Growing
 from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.response import new_response
 from antiphon.providers.anthropic import Anthropic
-from antiphon.providers.base import Dialect, HttpRequest, Target, Turn, Vendor
+from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target, Turn, Vendor
 from antiphon.providers.chat_completions import ChatCompletions
 from antiphon.providers.responses import Responses
 from antiphon.providers.transport import Deadlines, Transport
@@ -161,6 +165,24 @@ async def test_a_turn_of_what_goes_on_keeps_its_budget(tmp_path: Path, is_chain:
         costs = [await turn() for _ in range(LINKS + 20)]
     early, late = statistics.median(costs[5:15]), statistics.median(costs[-10:])
     assert (late - early) / LINKS <= budget
+
+
+@pytest.mark.parametrize("name", ["chat_completions", "responses", "anthropic"])
+def test_a_turn_costs_what_it_adds_to_its_chain(name: DialectName) -> None:
+    def turn() -> int:
+        latest = teller.told(None, [{"type": "message", "role": "user", "content": "Go on."}])
+        growing.add(entries_of(latest))
+        known = growing.known()
+        context = (*known.entries, *(item.item for item in request.input))
+        with Counter() as counter:
+            dialect.encode(Turn(request, context, past=known.past), target)
+        return counter.calls
+
+    dialect, target = dialects()[name], Target(Vendor("v", name, "https://a.example", scope="s"), "m")
+    request = parse_request(b'{"model":"m","input":"And then?"}')
+    growing, teller = Growing(), Teller(Random(0), name, "s")
+    costs = [turn() for _ in range(100)]
+    assert statistics.median(costs[-30:]) <= 1.1 * statistics.median(costs[10:40])
 
 
 async def test_a_call_over_a_connection_keeps_its_budget() -> None:

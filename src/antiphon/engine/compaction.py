@@ -132,7 +132,8 @@ def wants_compaction(
     request: CreateResponse, context: Context, corrected: Callable[[int], int] = lambda estimate: estimate
 ) -> bool:
     """Whether the context is to be compacted before the model is asked: on demand, or because it is long."""
-    if _has_opaque(context.entries) and any(is_compaction(entry, TRIGGER) for entry in context.entries):
+    latest = context.turn(request).latest
+    if _has_opaque(latest) and any(is_compaction(entry, TRIGGER) for entry in latest):
         if not is_compaction(context.entries[-1], TRIGGER):
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True
@@ -157,7 +158,7 @@ async def compact_context(
     _apply(record, goes_on)
     if record.family != FAMILY:  # a provider's blob holds no words: those it must still see follow it
         goes_on = [*_standing(entries), goes_on[-1], *kept]
-    compacted = replace(context, entries=tuple(goes_on), is_only_compaction=is_triggered)
+    compacted = replace(context, entries=tuple(goes_on), past=None, is_only_compaction=is_triggered)
     return Compacted(ports.sealer.seal(record, project), compacted, usage)
 
 

@@ -36,7 +36,10 @@ from .carrier import Sealer
 from .compaction import expand
 from .context_base import Context, Origin
 from .conversation_items import conversation_entries
-from .history import Link, carried_record, find_item, in_parts
+from .growing import Known
+from .history import Link, carried_record, changes_context, find_item, in_parts
+from .links import Chain
+from .pairs import Pairs
 from .ports import Ports
 
 
@@ -46,64 +49,79 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -
     Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair) and NotFound for an
     item_reference to nothing in this project.
     """
-    past = _Past(ports, origin)
+    history = _History(ports, origin)
     if request.previous_response_id is not None:
-        await past.read_chain(request.previous_response_id)
+        await history.read_chain(request.previous_response_id)
     elif origin.conversation is not None:
-        await past.read_conversation(origin.conversation)
-    entries, resolver = past.entries, past.resolver
+        await history.read_conversation(origin.conversation)
+    resolver = history.resolver
     own: list[InputItem] = []
+    latest: list[Entry] = []
     for position, item in enumerate(request.input):
         named = item.item
         resolved = await resolver.dereference(named, position) if isinstance(named, ItemReference) else item
         own.append(resolved)
         entry = resolved.item
-        if past.is_abandoned(entry):
+        if history.is_abandoned(entry):
             continue
-        entries.append(in_parts(entry) if isinstance(entry, Message) else await past.opened(entry))
-    entries = expand(entries, ports.sealer, origin.project)
-    return Context(tuple(entries), tuple(own), _check_pairs(entries))
+        latest.append(in_parts(entry) if isinstance(entry, Message) else await history.opened(entry))
+    known = history.known
+    if known is None or any(map(changes_context, latest)):
+        entries = (*expand([*history.entries, *latest], ports.sealer, origin.project),)
+        past, pairs = None, Pairs()
+        pairs.read(entries)
+    else:
+        entries, past, pairs = (*known.entries, *latest), known.past, known.pairs
+        pairs.read(latest)
+    pairs.check()
+    return Context(entries, tuple(own), pairs.call_ids, past)
 
 
-class _Past:
-    """What the model has seen before this request."""
+class _History:
+    """What the model has seen before this request. `known`: all of it, where it is known as what goes on."""
 
     def __init__(self, ports: Ports, origin: Origin) -> None:
-        self.entries: list[Entry] = []
+        self.entries: Sequence[Entry] = ()
+        self.known: Known | None = None
         self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
         self._store = ports.store
         self._origin = origin
-        self._known = ports.links
+        self._kept = ports.links
         self._abandoned: set[str] = set()
 
     async def read_chain(self, response_id: str) -> None:
-        chain = await self._links(response_id)
-        if chain is None:
+        found = await self._links(response_id)
+        if found is None:
             raise InvalidRequest(
                 f"Previous response with id '{response_id}' not found.",
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
-        root = chain[0].stored
+        self.resolver.remember(found.links)
+        self.known = found.known
+        self.entries = await self._entries_of(found.links) if found.known is None else found.known.entries
+
+    async def _entries_of(self, chain: Sequence[Link]) -> list[Entry]:
+        root, entries = chain[0].stored, list[Entry]()
         if root.conversation is not None:
-            await self._read_items(root.conversation, root.conversation_position)
-        self.resolver.remember(chain)
+            entries += await self._items(root.conversation, root.conversation_position)
         for link in chain:
             if self._abandoned or link.has_reasoning:
                 # A client that kept its own history sent our carriers back: they were stored with its input, sealed.
                 standing = [entry for entry in link.entries if not self.is_abandoned(entry)]
-                self.entries += [await self.opened(entry) for entry in standing]
+                entries += [await self.opened(entry) for entry in standing]
             else:
-                self.entries += link.entries
+                entries += link.entries
             if link.abandoned:
                 self._abandoned |= link.abandoned
+        return entries
 
     async def opened(self, entry: Entry) -> Entry:
         """A reasoning item of ours with its provider's blocks; any other entry as it is."""
         return await self.resolver.opened(entry) if isinstance(entry, Reasoning) else entry
 
-    async def _links(self, response_id: str) -> list[Link] | None:
-        """The chain, oldest first: its newest links from this connection's memory, the rest as the store has it."""
+    async def _links(self, response_id: str) -> Chain | None:
+        """The chain: its newest links from this connection's memory, the rest as the store has it."""
         local: list[Link] = []
         oldest: str | None = response_id
         while oldest is not None and (link := self._origin.local.get(oldest)) is not None:
@@ -114,21 +132,20 @@ class _Past:
             oldest = link.stored.previous_response_id
         local.reverse()
         if oldest is None:
-            return local
-        stored = await self._known.chain(self._store, self._origin.project, oldest)
-        return None if stored is None else [*stored, *local]
+            return Chain(local)
+        stored = await self._kept.chain(self._store, self._origin.project, oldest)
+        return Chain([*stored.links, *local]) if stored is not None and local else stored
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
-        await self._read_items(conversation.id, None)
+        entries = await self._items(conversation.id, None)
         holes = set(conversation.holes.split("\n")) - {""}
-        if holes:
-            self.entries = [entry for entry in self.entries if not _is_of(entry, holes)]
+        self.entries = [entry for entry in entries if not _is_of(entry, holes)] if holes else entries
 
-    async def _read_items(self, conversation_id: str, before: int | None) -> None:
+    async def _items(self, conversation_id: str, before: int | None) -> list[Entry]:
         items = await self._store.all_items(conversation_id, before)
         entries = conversation_entries(items)
         has_reasoning = Reasoning in set(map(type, entries))
-        self.entries += [await self.opened(entry) for entry in entries] if has_reasoning else entries
+        return [await self.opened(entry) for entry in entries] if has_reasoning else entries
 
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""
@@ -198,28 +215,3 @@ class _Resolver:
             if record is not None:
                 return ReplayedReasoning(item, record)
         return item
-
-
-def _check_pairs(entries: Sequence[Entry]) -> set[str]:
-    """Every call has its output and every output its call; returns all call ids."""
-    calls: dict[str, bool] = {}
-    answered: set[str] = set()
-    items = [
-        item
-        for entry in entries
-        for item in (entry.items if type(entry) is ModelTurn else (entry,))
-        if type(item) is not Message  # most of a long history is said
-    ]
-    for item in items:
-        if isinstance(item, CALLS):
-            calls[item.call_id] = item.async_ is True
-        elif isinstance(item, CALL_OUTPUTS) and isinstance(item.call_id, str):
-            if item.call_id not in calls:
-                raise InvalidRequest(
-                    f"No tool call found for function call output with call_id {item.call_id}.", param="input"
-                )
-            answered.add(item.call_id)
-    for call_id, may_come_later in calls.items():
-        if call_id not in answered and not may_come_later:
-            raise InvalidRequest(f"No tool output found for function call {call_id}.", param="input")
-    return set(calls)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from antiphon.protocol.request import InputItem
-from antiphon.providers.base import Entry
+from antiphon.protocol.request import CreateResponse, InputItem
+from antiphon.providers.base import Entry, Past, Turn
 from antiphon.store.base import ConversationRow
 
 from .history import Link
@@ -28,10 +28,15 @@ class Origin:
 class Context:
     """The entries of the turn, oldest first; the request's own items with references resolved; call ids in use.
 
-    `is_only_compaction`: the request asked for nothing but a compaction.
+    `past`: as in Turn. `is_only_compaction`: the request asked for nothing but a compaction.
     """
 
     entries: tuple[Entry, ...]
     own_input: tuple[InputItem, ...]
     call_ids: set[str]
+    past: Past | None = None
     is_only_compaction: bool = False
+
+    def turn(self, request: CreateResponse) -> Turn:
+        """What the model is to answer."""
+        return Turn(request, self.entries, past=self.past)

@@ -51,6 +51,7 @@ _decode_turns: Final = msgspec.json.Decoder(tuple[StoredTurn, ...]).decode
 _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
+_ON_COMPACTION: Final = ("compaction", "compaction_trigger")
 
 
 def encode_turns(turns: Sequence[StoredTurn]) -> bytes:
@@ -79,7 +80,7 @@ class Link:
     `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
     which a client may answer though no model asked for them. `has_reasoning`: a client sent items of it, and they stand
     among the entries. `is_kept`: False for a background response with store:false, which is there for a while only to
-    be polled.
+    be polled. `is_plain`: the entries stand in every later context as they are here.
     """
 
     def __init__(self, stored: StoredResponse) -> None:
@@ -96,6 +97,12 @@ class Link:
             if turn.is_abandoned
             for item in output[turn.first : turn.end]
             if isinstance(item, CALLS)
+        )
+        self.is_plain = not (
+            self.has_reasoning
+            or self.abandoned
+            or stored.conversation is not None
+            or any(map(changes_context, self.entries))
         )
 
 
@@ -122,6 +129,11 @@ def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Ent
 def _is_compaction(item: Item) -> bool:
     """An item of our own making between model turns."""
     return isinstance(item, Opaque) and item.type == "compaction"
+
+
+def changes_context(entry: Entry) -> bool:
+    """An item on compaction: what stands before it may be left out."""
+    return isinstance(entry, Opaque) and entry.type in _ON_COMPACTION
 
 
 def is_cut_call(item: Item) -> bool:

@@ -10,33 +10,72 @@ store is asked for every chain. Bounded in bytes of stored JSON (read, it takes 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.store.base import Removals, StoredResponse
 from antiphon.store.store import Store
 
+from .growing import Growing, Known
 from .history import Link
 
-_MAX_BYTES: Final = 16 << 20
+_MAX_BYTES: Final = 32 << 20
+_COPIES: Final = 3
+"""What a whole chain may hold of its responses' bytes: its links where nothing else does, and what is written of it."""
 _MAX_AGE_S: Final = 600.0
 
 # Where the newest link is not here, another worker may have made it: older ones may be here all the same.
 _FIRST_LOOK: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Links, oldest first. `known`: what they say, where it is known as what goes on."""
+
+    links: Sequence[Link]
+    known: Known | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Whole:
+    """A chain from its first response on, none of which changes what another says; until when it is there."""
+
+    links: list[Link] = field(default_factory=list[Link])
+    growing: Growing = field(default_factory=Growing)
+    expires_at: float = math.inf
+    size_bytes: int = 0
+
+    def add(self, link: Link) -> None:
+        """The link that follows."""
+        stored = link.stored
+        self.growing.add(link.entries)
+        self.links.append(link)
+        self.size_bytes += _COPIES * stored.size_bytes
+        if stored.expires_at is not None:
+            self.expires_at = min(self.expires_at, stored.expires_at)
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A response that was there when the store had counted `seen` removals; as a link once somebody needed it."""
+    """A response that was there when the store had counted `seen` removals; as a link once somebody needed it.
+
+    `whole` is the chain that it ends; it goes over to the response that follows.
+    """
 
     stored: StoredResponse
     link: Link | None
     seen: int
     used_at: float
+    whole: _Whole | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.stored.size_bytes + (0 if self.whole is None else self.whole.size_bytes)
 
 
 class Links:
@@ -48,14 +87,31 @@ class Links:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
 
-    async def chain(self, store: Store, project: str, response_id: str) -> list[Link] | None:
-        """The response and all it follows, oldest first; None if one is absent, deleted, expired or another project's.
+    async def chain(self, store: Store, project: str, response_id: str) -> Chain | None:
+        """The response and all it follows; None if one of them is absent, deleted, expired or another project's.
 
         One query, but for a long chain that is new to a process which knows others, and for one of whose project
-        something was removed. Raises InvalidRequest (previous_response_not_finished) and StoreUnavailable.
+        something was removed. Raises InvalidRequest (previous_response_not_finished; an output without its call) and
+        StoreUnavailable.
         """
-        chain: list[Link] = []
         removals: Removals | None = None
+        whole = self._whole(response_id)
+        if whole is not None:
+            removals = await store.removals(project)
+            if whole is not self._whole(response_id):  # meanwhile it has gone over to a response that follows
+                whole = None
+        if whole is None or removals is None or not self._is_there(response_id, whole, project, removals):
+            links = await self._walk(store, project, response_id, removals)
+            if links is None:
+                return None
+            whole = self._whole(response_id) or self._made_whole(links)
+            if whole is None:
+                return Chain(links)
+        return Chain(tuple(whole.links), whole.growing.known())
+
+    async def _walk(self, store: Store, project: str, response_id: str, removals: Removals | None) -> list[Link] | None:
+        """The links one by one, oldest first; `removals` if they were asked for already."""
+        chain: list[Link] = []
         oldest: str | None = response_id
         while oldest is not None:
             known = self._newest_of(oldest)
@@ -87,11 +143,53 @@ class Links:
         self._put(_Kept(stored, None, seen, self._now()))
         self._make_room()
 
+    def _whole(self, response_id: str) -> _Whole | None:
+        """The chain that this response ends, if it or the one before it is known whole."""
+        kept = self._kept.get(response_id)
+        if kept is None or kept.whole is not None:
+            return kept and kept.whole
+        before = self._kept.get(kept.stored.previous_response_id or "")
+        if before is None or before.whole is None:
+            return None
+        if before.seen != kept.seen or before.stored.project != kept.stored.project:
+            return None
+        link = kept.link or _read(kept)
+        whole = before.whole
+        self._give(before, None)
+        if link.is_plain:
+            whole.add(link)
+            self._give(kept, whole)
+        return kept.whole
+
+    def _made_whole(self, links: Sequence[Link]) -> _Whole | None:
+        """These links as a chain that is kept with the last of them, if it can be."""
+        kept = self._kept.get(links[-1].stored.id)
+        size_bytes = _COPIES * sum(link.stored.size_bytes for link in links)
+        if kept is None or size_bytes > self._max_bytes // 4 or not all(link.is_plain for link in links):
+            return None
+        whole = _Whole()
+        for link in links:
+            whole.add(link)
+        self._give(kept, whole)
+        self._make_room()
+        return whole
+
+    def _is_there(self, response_id: str, whole: _Whole, project: str, removals: Removals) -> bool:
+        """Nothing of the chain has been removed since it was seen, or has expired."""
+        kept = [self._kept[response_id]]
+        self._use(kept)
+        return _stand(kept, project, removals) and whole.expires_at > removals.now
+
+    def _give(self, kept: _Kept, whole: _Whole | None) -> None:
+        self._bytes -= kept.size_bytes
+        kept.whole = whole if whole is not None and whole.size_bytes <= self._max_bytes // 4 else None
+        self._bytes += kept.size_bytes
+
     def forget(self, response_id: str) -> None:
         """The response was deleted."""
         kept = self._kept.pop(response_id, None)
         if kept is not None:
-            self._bytes -= kept.stored.size_bytes
+            self._bytes -= kept.size_bytes
 
     def _newest_of(self, response_id: str) -> list[_Kept]:
         """The newest links of this response's chain as far as they are here without a gap, oldest first."""
@@ -101,11 +199,14 @@ class Links:
             found.append(kept)
             oldest = kept.stored.previous_response_id
         found.reverse()
+        self._use(found)
+        return found
+
+    def _use(self, used: Sequence[_Kept]) -> None:
         now = self._now()
-        for kept in found:
+        for kept in used:
             kept.used_at = now
             self._kept.move_to_end(kept.stored.id)
-        return found
 
     def _taken(self, read: Sequence[Link], known: list[_Kept], seen: int) -> list[_Kept]:
         """What the store told, and after it what is here already; all of it was there at this count."""
@@ -124,7 +225,7 @@ class Links:
         if stored.size_bytes <= self._max_bytes // 4:
             self.forget(stored.id)
             self._kept[stored.id] = kept
-            self._bytes += stored.size_bytes
+            self._bytes += kept.size_bytes
 
     def _make_room(self) -> None:
         too_old = self._now() - _MAX_AGE_S

@@ -25,13 +25,13 @@ from antiphon.protocol.items import (
     Message,
 )
 from antiphon.protocol.request import InputItem
-from antiphon.providers.base import Entry, ModelTurn, Turn
+from antiphon.providers.base import Turn
 from antiphon.providers.capabilities import Media
 
 from .ports import Fetch
+from .shown import parts_of, showing
 
 _MOST_URLS: Final = 100
-_MEDIA: Final = frozenset({InputImage, InputFile, InputVideo})
 
 
 async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
@@ -78,43 +78,33 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
 
 def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
-    shown = [entry for entry in turn.context if type(entry) is not ModelTurn]
-    showing = [entry for entry in shown if not _MEDIA.isdisjoint(map(type, _parts(entry)))]
-    if not showing:  # few items of a long history do
+    is_past_shown = turn.past is not None and turn.past.shows_media
+    entries = showing(turn.context if is_past_shown else turn.latest)
+    if not entries:  # few items of a long history do
         return
     paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
-    for item in sorted(showing, key=lambda item: id(item) in paths):
+    for item in sorted(entries, key=lambda item: id(item) in paths):
         name = "content" if isinstance(item, Message) else "output"
-        for index, part in enumerate(_parts(item)):
+        for index, part in enumerate(parts_of(item)):
             url = url_of(part, reads)
             if url is not None:
                 where = paths.get(id(item))
                 yield url, f"{where}.{name}[{index}]" if where else "input"
 
 
-def _parts(entry: Entry) -> tuple[ContentPart, ...]:
-    """What a client has said or returned; a model's own turns show nothing."""
-    if type(entry) is Message:
-        content = entry.content
-    elif isinstance(entry, CALL_OUTPUTS):
-        content = entry.output
-    else:
-        return ()
-    return () if isinstance(content, str) else content
-
-
 def _replaced(turn: Turn, reads: frozenset[Media], fetched: dict[str, str]) -> Turn:
     """Items of the request and of the context stay the same objects: dialects tell by that where an item stood."""
     changed: dict[int, Item] = {}
     for item in [entry for entry in turn.context if isinstance(entry, (Message, *CALL_OUTPUTS))]:
-        parts = _parts(item)
+        parts = parts_of(item)
         new = tuple(_with_data(part, url_of(part, reads), fetched) for part in parts)
         if new != parts:
             field = "content" if isinstance(item, Message) else "output"
             changed[id(item)] = msgspec.structs.replace(item, **{field: new})
     context = tuple(changed.get(id(entry), entry) for entry in turn.context)
     own = tuple(InputItem(changed.get(id(entry.item), entry.item), entry.raw) for entry in turn.request.input)
-    return replace(turn, context=context, request=msgspec.structs.replace(turn.request, input=own))
+    request = msgspec.structs.replace(turn.request, input=own)
+    return replace(turn, context=context, request=request, past=None)
 
 
 def _with_data(part: ContentPart, url: str | None, fetched: dict[str, str]) -> ContentPart:

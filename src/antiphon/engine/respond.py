@@ -168,7 +168,7 @@ class _Loop:
             context = await self._compact(request, context, targets)
             if context.is_only_compaction:
                 return self._assembler.finish(self._now())
-        turn = Turn(request, context.entries)
+        turn = context.turn(request)
         if checkpoint.is_paused:
             targets = self._ports.resolve(checkpoint.target)
             turn = replace(turn, pending=checkpoint.pending())

@@ -65,7 +65,7 @@ class Trimmer:
         if not dropped:
             return None
         kept = [entry for index, entry in enumerate(entries) if index not in dropped]
-        return replace(self._turn, context=tuple(without_orphans(kept)))
+        return replace(self._turn, context=tuple(without_orphans(kept)), past=None)
 
 
 def window_of(target: Target) -> int | None:

@@ -25,7 +25,8 @@ from .anthropic_tools import WireTools, declared_by_history, wire_tools
 from .base import Decoder, DialectName, HttpRequest, Target, Turn, Vendor, call_headers
 from .capabilities import Media
 from .side_calls import no_such_call, read_count, side_call
-from .tool_names import lower_tools
+from .tool_names import declarations, lower_tools
+from .writing import write
 
 MAX_CACHE_CONTROLS: Final = 4
 _COUNTED: Final = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking"})
@@ -41,8 +42,10 @@ class Anthropic:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         quirks = target.vendor.quirks.anthropic
         able = target.able
-        lowered = lower_tools(turn.request.tools, turn.context)
-        conversation = Conversation(turn, target, able)
+        lowered = lower_tools(turn.request.tools, declarations(turn))
+        conversation = write(Conversation(target, able), turn, target)
+        conversation.finish()
+        system = conversation.system()
         settings = wire_settings(turn.request, able, quirks, replays_thinking=conversation.replays_thinking)
         thinking = settings.fields.get("thinking")
         budgeted = isinstance(thinking, dict) and "budget_tokens" in thinking
@@ -50,14 +53,14 @@ class Anthropic:
         tools = wire_tools(turn.request, lowered, can_force=can_force, served=quirks.native_tools)
         for sentence in (settings.instruction, tools.instruction):
             if sentence:
-                conversation.system.append(text_block(sentence))
+                system.append(text_block(sentence))
         body: Block = _naming(target, settings.version)
-        if conversation.system:
-            body["system"] = conversation.system
-        body["messages"] = conversation.messages
+        if system:
+            body["system"] = system
+        body["messages"] = conversation.messages()
         body |= _tool_fields(tools, conversation) | settings.fields
         automatic = 1 if "cache_control" in settings.fields else 0
-        contents = [conversation.system, *(message.content for message in conversation.messages)]
+        contents = [system, *(message.content for message in conversation.begun)]
         without_old_cache_controls(contents, MAX_CACHE_CONTROLS - automatic)
         return HttpRequest(
             "POST",

@@ -173,6 +173,11 @@ def without_old_cache_controls(blocks: Sequence[list[Raw]], most: int) -> None:
                 left -= marks
 
 
+def is_marked(block: Raw) -> bool:
+    """Whether a block bears a cache control."""
+    return _marks(block) > 0
+
+
 def _marks(block: Raw) -> int:
     """How many cache controls a block bears, those inside a tool's result among them."""
     if b'"cache_control":' not in bytes(block):

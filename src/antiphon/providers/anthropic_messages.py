@@ -14,6 +14,7 @@ Source: reference of provider wires, §1.3, §2.2, §2.4 and §2.5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -34,10 +35,11 @@ from antiphon.protocol.items import (
 
 from . import anthropic_blocks as blocks
 from . import foreign_items as foreign
-from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
+from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
 from .capabilities import Capabilities
 from .history_items import is_readable, plain_text, removal
 from .tool_names import LEGAL, TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
+from .writing import elements, joined
 
 Raw = msgspec.Raw
 FAMILY: Final[DialectName] = "anthropic"
@@ -58,48 +60,75 @@ class _Kind(msgspec.Struct, frozen=True):
 _decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 
 
-class WireMessage(msgspec.Struct):
+class WireMessage(msgspec.Struct, frozen=True):
     role: str
     content: list[Raw]
 
 
 class Conversation:
-    """The messages of one turn. `removed` names the reasoning that was not sent, as `HttpRequest.removed` does."""
+    """The messages of one turn, a `Writer`. `removed` names the reasoning that was not sent, as in `HttpRequest`.
 
-    def __init__(self, turn: Turn, target: Target, able: Capabilities) -> None:
-        self.system: list[Raw] = []
-        self.messages: list[WireMessage] = []
+    `begun` are the messages since the last rest, all that can still be changed.
+    """
+
+    def __init__(self, target: Target, able: Capabilities) -> None:
+        self.begun: list[WireMessage] = []
         self.removed: list[tuple[str, str]] = []
         self.replays_thinking = False
         self.called: list[str] = []
         self._able = able
         self._target = target
-        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
+        self._instructions: str | None = None
+        self._pending: tuple[ReplayRecord, ...] = ()
+        self._paths: dict[int, str] = {}
+        self._run = b""
+        self._system: list[Raw] = []
         self._call_ids: dict[str, str] = {}
         self._awaited: list[str] = []
         self._results: dict[str, Raw] = {}
         self._said: list[Raw] = []
         self._directives: list[str] = []
         self._answer: list[Raw] = []
-        if turn.request.instructions and turn.request.instructions.strip():
-            self.system.append(blocks.text_block(turn.request.instructions))
-        for entry in turn.context:
-            self._entry(entry)
-        self._end_answer()
-        self._finish(turn)
 
-    def _finish(self, turn: Turn) -> None:
-        if turn.pending:
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._instructions = None if turn is None else turn.request.instructions
+        self._pending = () if turn is None else turn.pending
+        sent = () if turn is None else turn.request.input
+        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(sent)}
+
+    def rest(self) -> bool:
+        """See `Writer.rest`: not where a later message may take a cache control off what is written."""
+        if any(map(blocks.is_marked, _blocks_of(self.begun))):
+            return False
+        self._run = joined(self._run, self.begun[:-1])  # the last one may become longer
+        self.begun = self.begun[-1:]
+        return True
+
+    def finish(self) -> None:
+        """The context is over: what was begun ends. Nothing can be written after it."""
+        self._end_answer()
+        if self._pending:
             self._begin_answer()
-            for record in turn.pending:
+            for record in self._pending:
                 self._answer.extend(_decode_blocks(record.blocks))
             self._end_answer()
             return
         self._end_user(is_last=True)
 
+    def system(self) -> list[Raw]:
+        """The system blocks: the instructions, then what items said first."""
+        instructions = self._instructions or ""
+        return [*([blocks.text_block(instructions)] if instructions.strip() else ()), *self._system]
+
+    def messages(self) -> list[WireMessage | Raw]:
+        """All messages, oldest first."""
+        return elements(self._run, self.begun)
+
     # -- entries
 
-    def _entry(self, entry: Entry) -> None:
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
         match entry:
             case ModelTurn():
                 self._model_turn(entry)
@@ -232,8 +261,8 @@ class Conversation:
         text = blocks.text_alone(item.content, f"{self._path(item)}.content")
         if not text.strip():
             return
-        if not self.messages and not self._said:
-            self.system.append(blocks.text_block(text))
+        if not self.begun and not self._said:
+            self._system.append(blocks.text_block(text))
         elif self._able.has_system_messages:
             self._directives.append(text)
         else:
@@ -251,9 +280,9 @@ class Conversation:
         content = [*results, *self._said]
         directives, self._directives = self._directives, []
         self._awaited, self._results, self._said = [], {}, []
-        needs_anchor = not self.messages or bool(directives) or is_last
-        speaks_last = bool(self.messages) and self.messages[-1].role == "assistant"
-        if not content and needs_anchor and (speaks_last or not self.messages):
+        needs_anchor = not self.begun or bool(directives) or is_last
+        speaks_last = bool(self.begun) and self.begun[-1].role == "assistant"
+        if not content and needs_anchor and (speaks_last or not self.begun):
             content = [_ANCHOR]
         if content:
             self._append("user", content)
@@ -268,14 +297,17 @@ class Conversation:
         self._append("assistant", answer)
 
     def _append(self, role: str, content: list[Raw]) -> None:
-        if self.messages and self.messages[-1].role == role:
-            self.messages[-1].content += content
-        else:
-            self.messages.append(WireMessage(role, content))
+        if self.begun and self.begun[-1].role == role:
+            content = [*self.begun.pop().content, *content]
+        self.begun.append(WireMessage(role, content))
 
     def _path(self, item: object) -> str:
         """Where the client wrote an item; "input" for one of an earlier request."""
         return self._paths.get(id(item), "input")
+
+
+def _blocks_of(messages: Sequence[WireMessage]) -> list[Raw]:
+    return [block for message in messages for block in message.content]
 
 
 def _missing(call_id: str) -> Raw:

@@ -130,6 +130,32 @@ class ModelTurn:
 Entry = Item | ModelTurn | ReplayedReasoning
 
 
+@dataclass(slots=True, eq=False)
+class Rendered:
+    """The first `length` entries of a chain as a dialect has written them for one target, to go on from.
+
+    `writer` is the dialect's own, see `writing.write`; nobody else looks into it.
+    """
+
+    target: Target | None = None
+    length: int = 0
+    writer: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a context begins with, and the contexts of its chain's next turns too: its first `length` entries.
+
+    What is known of all of them need not be found out again: their types, and whether images, files or videos are among
+    them. `rendered` is shared by the turns of the chain.
+    """
+
+    length: int
+    kinds: frozenset[type]
+    shows_media: bool
+    rendered: Rendered
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What the model is to answer: the settings of the request and the whole context, oldest first.
@@ -137,11 +163,24 @@ class Turn:
     Items in `context` that stand alone came from clients; item references are already resolved. A `ModelTurn` is a turn
     of a stored chain, a `ReplayedReasoning` a reasoning item in a history that the client keeps. `pending` holds the
     blocks of this very turn when the provider paused and wants it continued: one record per paused call, in order.
+    `past` is what is known of the context's beginning; whoever changes the context leaves it out.
     """
 
     request: CreateResponse
     context: tuple[Entry, ...]
     pending: tuple[ReplayRecord, ...] = ()
+    past: Past | None = None
+
+    @property
+    def kinds(self) -> frozenset[type]:
+        """The types of the entries."""
+        known = frozenset[type]() if self.past is None else self.past.kinds
+        return known.union(map(type, self.latest))
+
+    @property
+    def latest(self) -> tuple[Entry, ...]:
+        """The entries after the past."""
+        return self.context if self.past is None else self.context[self.past.length :]
 
 
 @dataclass(frozen=True, slots=True)

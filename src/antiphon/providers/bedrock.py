@@ -23,7 +23,7 @@ from .bedrock_messages import Messages
 from .bedrock_settings import WireSettings
 from .capabilities import Media
 from .side_calls import as_json_call, no_such_call
-from .tool_names import lower_tools
+from .tool_names import declarations, lower_tools
 
 _COUNTED: Final = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 _encode: Final = msgspec.json.Encoder().encode
@@ -41,7 +41,7 @@ class Bedrock:
 
     def encode(self, turn: Turn, target: Target) -> HttpRequest:
         """See `Dialect.encode`. Equal turns give equal bytes."""
-        lowered = lower_tools(turn.request.tools, turn.context)
+        lowered = lower_tools(turn.request.tools, declarations(turn))
         messages = Messages(turn, target)
         settings = WireSettings(turn.request, lowered, target, messages.called)
         system = [*messages.system, *(text_block(sentence) for sentence in settings.sentences)]

@@ -25,7 +25,8 @@ from .chat_completions_settings import Settings
 from .chat_completions_tools import wire_tools
 from .faults import classify
 from .side_calls import no_such_call
-from .tool_names import lower_tools
+from .tool_names import declarations, lower_tools
+from .writing import write
 
 
 class ChatCompletions:
@@ -37,9 +38,9 @@ class ChatCompletions:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         quirks = target.vendor.quirks.chat_completions
         request = turn.request
-        lowered = lower_tools(request.tools, turn.context, has_custom_tools=quirks.custom_tools == "native")
+        lowered = lower_tools(request.tools, declarations(turn), has_custom_tools=quirks.custom_tools == "native")
         tools = wire_tools(request, lowered, quirks)
-        conversation = Conversation(turn, target)
+        conversation = write(Conversation(target), turn, target)
         settings = Settings(request, quirks, has_tools=tools.tools is not None, is_forced=tools.is_forced)
         body: dict[str, object] = {"model": target.model, "messages": conversation.messages()}
         if tools.tools is not None:

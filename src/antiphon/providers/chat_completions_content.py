@@ -166,11 +166,14 @@ def _cache(part: InputText | InputImage | InputFile, quirks: ChatQuirks) -> dict
     return {"cache_control": _EPHEMERAL}
 
 
+def is_marked(part: WirePart) -> bool:
+    """Whether a part bears a cache control."""
+    return part.cache_control is not UNSET
+
+
 def drop_old_cache_controls(contents: Sequence[list[WirePart]]) -> None:
     """Keep the newest MAX_CACHE_CONTROLS of a body's cache controls: more are a 400 (pitfalls 38, 76)."""
-    marked = [
-        (parts, index) for parts in contents for index, part in enumerate(parts) if part.cache_control is not UNSET
-    ]
+    marked = [(parts, index) for parts in contents for index, part in enumerate(parts) if is_marked(part)]
     for parts, index in marked[:-MAX_CACHE_CONTROLS]:
         parts[index] = msgspec.structs.replace(parts[index], cache_control=UNSET)
 

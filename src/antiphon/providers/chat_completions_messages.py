@@ -14,7 +14,7 @@ Source: reference of provider wires, §1.2, §2.4 and §2.5.
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -35,6 +35,7 @@ from antiphon.protocol.items import (
     ToolSearchCall,
     ToolSearchOutput,
 )
+from antiphon.protocol.request import InputItem
 
 from . import foreign_items as foreign
 from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
@@ -47,16 +48,17 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls
+from .chat_completions_content import WirePart, content, drop_old_cache_controls, is_marked
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
+from .writing import elements, joined
 
 FAMILY: Final[DialectName] = "chat_completions"
 _BRIDGE: Final = "OK."
 
 
-class SaidMessage(msgspec.Struct):
+class SaidMessage(msgspec.Struct, frozen=True):
     """A system, developer or user message, or an assistant's plain text."""
 
     role: str
@@ -75,13 +77,17 @@ _CALLS: Final = (FunctionCall, CustomToolCall, ToolSearchCall)
 
 
 class Conversation:
-    """The messages of one turn. `removed` names the reasoning that was not sent, as `HttpRequest.removed` does."""
+    """The messages of one turn, a `Writer`. `removed` names the reasoning that was not sent, as in `HttpRequest`."""
 
-    def __init__(self, turn: Turn, target: Target) -> None:
+    def __init__(self, target: Target) -> None:
         self.removed: list[tuple[str, str]] = []
         self._quirks = target.vendor.quirks.chat_completions
         self._target = target
-        self._input = turn.request.input
+        self._instructions: str | None = None
+        self._input: Sequence[InputItem] = ()
+        self._paths: dict[int, str] | None = None
+        self._lead: SaidMessage | None = None
+        self._run = b""
         self._messages: list[WireMessage] = []
         self._group = AssistantTurn()
         self._continues = False
@@ -89,20 +95,38 @@ class Conversation:
         self._held: list[SaidMessage] = []
         self._media: list[WirePart] = []
         self._call_ids: dict[str, str] = {}
-        if turn.request.instructions:
-            self._say(SaidMessage(self._quirks.system_role, turn.request.instructions))
-        for entry in turn.context:
-            self._entry(entry)
-        self._flush()
-        self._settle()
+
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._instructions = None if turn is None else turn.request.instructions
+        self._input = () if turn is None else turn.request.input
+        self._paths = None
+        if not self._is_writing():
+            self._group = AssistantTurn()  # not one that the writer shares which this one was forked from
+
+    def rest(self) -> bool:
+        """See `Writer.rest`: not in the middle of an answer, nor while more than its outputs are awaited."""
+        if self._is_writing() or self._media or self._held or any(map(_is_marked, (self._lead, *self._messages))):
+            return False
+        self._run = joined(self._run, self._messages[:-1])  # what follows may depend on the last one
+        self._messages = self._messages[-1:]
+        return True
 
     def messages(self) -> list[WireMessage]:
-        """All messages, oldest first."""
-        said = [message.content for message in self._messages if type(message) is SaidMessage]
+        """All messages, oldest first. Nothing can be written after it."""
+        self._flush()
+        self._settle()
+        lead = self._lead
+        if self._instructions:
+            instructing = SaidMessage(self._quirks.system_role, self._instructions)
+            lead = instructing if lead is None else _merged(instructing, lead)
+        leading: list[WireMessage] = [] if lead is None else [lead]
+        said = [message.content for message in (*leading, *self._messages) if type(message) is SaidMessage]
         drop_old_cache_controls([parts for parts in said if type(parts) is list])
-        return self._messages
+        return [*leading, *elements(self._run, self._messages)]
 
-    def _entry(self, entry: Entry) -> None:
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
         match entry:  # the most frequent first: a long history is mostly these
             case Message() if entry.role != "assistant":
                 self._flush()
@@ -238,7 +262,8 @@ class Conversation:
     def _say(self, message: SaidMessage) -> None:
         """A message that is no tool's: now, or when the outputs that are still awaited have come."""
         if self._quirks.single_system and message.role == self._quirks.system_role:
-            if self._merges_into_lead(message):
+            if not self._messages:
+                self._lead = message if self._lead is None else _merged(self._lead, message)
                 return
             told = f"<system>\n{_as_text(message)}\n</system>"
             message = SaidMessage("user", told)
@@ -248,30 +273,19 @@ class Conversation:
         self._settle()
         self._append(message)
 
-    def _merges_into_lead(self, message: SaidMessage) -> bool:
-        """Whether a system message leads; all that do become one."""
-        if not self._messages:
-            return False if self._held else self._lead(message)
-        lead = self._messages[0]
-        if len(self._messages) > 1 or not isinstance(lead, SaidMessage) or lead.role != message.role:
-            return False
-        lead.content = f"{_as_text(lead)}\n\n{_as_text(message)}"
-        return True
-
-    def _lead(self, message: SaidMessage) -> bool:
-        self._messages.append(message)
-        return True
-
     def _flush(self) -> None:
         """End the assistant message under construction."""
-        group = self._group
         self._continues = False
-        if not (group.text or group.calls or group.refusal or group.reasoning):
+        if not self._is_writing():
             return
-        self._group = AssistantTurn()
+        group, self._group = self._group, AssistantTurn()
         self._settle()
         self._messages.append(assistant_message(group, self._quirks))
         self._waiting = {call.id for call in group.calls}
+
+    def _is_writing(self) -> bool:
+        group = self._group
+        return bool(group.text or group.calls or group.refusal or group.reasoning)
 
     def _settle(self) -> None:
         """All outputs have come, or never will: their media, then what was held back."""
@@ -294,11 +308,18 @@ class Conversation:
 
     def _path(self, item: object) -> str:
         """Where the client wrote an item; "input" for one of an earlier request."""
+        if self._paths is None:
+            self._paths = {id(sent.item): f"input[{index}]" for index, sent in enumerate(self._input)}
         return self._paths.get(id(item), "input")
 
-    @cached_property
-    def _paths(self) -> dict[int, str]:
-        return {id(entry.item): f"input[{index}]" for index, entry in enumerate(self._input)}
+
+def _merged(first: SaidMessage, second: SaidMessage) -> SaidMessage:
+    return SaidMessage(first.role, f"{_as_text(first)}\n\n{_as_text(second)}")
+
+
+def _is_marked(message: WireMessage | None) -> bool:
+    """Whether a later message may take a cache control off this one."""
+    return type(message) is SaidMessage and type(message.content) is list and any(map(is_marked, message.content))
 
 
 def _as_text(message: SaidMessage) -> str:

@@ -23,7 +23,15 @@ from .cohere_messages import Fields, Messages
 from .history_items import unsent_fields
 from .schemas import inline_refs
 from .side_calls import no_such_call
-from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, lower_tools, referred, wrapped_schema
+from .tool_names import (
+    EMPTY_SCHEMA,
+    LoweredTool,
+    LoweredTools,
+    declarations,
+    lower_tools,
+    referred,
+    wrapped_schema,
+)
 
 Raw = msgspec.Raw
 _BUDGETS: Final = {"minimal": 512, "low": 1_024, "medium": 4_096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
@@ -39,7 +47,7 @@ class Cohere:
     def encode(self, turn: Turn, target: Target) -> HttpRequest:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         request = turn.request
-        lowered = lower_tools(request.tools, turn.context)
+        lowered = lower_tools(request.tools, declarations(turn))
         messages = Messages(turn, target)
         dropped: list[str] = [*lowered.hosted_names]
         tools = _tool_fields(request, lowered, dropped)

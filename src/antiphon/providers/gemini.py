@@ -23,7 +23,7 @@ from .gemini_decode import GeminiDecoder
 from .gemini_parts import CONTINUATION, Fields, text_part
 from .gemini_settings import wire_config, wire_tools
 from .side_calls import as_json_call, no_such_call
-from .tool_names import lower_tools
+from .tool_names import declarations, lower_tools
 
 _COUNTED: Final = ("contents", "systemInstruction", "tools", "generationConfig")
 _encode: Final = msgspec.json.Encoder().encode
@@ -42,7 +42,7 @@ class Gemini:
     def encode(self, turn: Turn, target: Target) -> HttpRequest:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         request = turn.request
-        lowered = lower_tools(request.tools, turn.context)
+        lowered = lower_tools(request.tools, declarations(turn))
         contents = Contents(turn, target)
         tools = wire_tools(request, lowered, target)
         config = wire_config(request, target.able, has_functions=bool(lowered.tools))

@@ -31,6 +31,7 @@ from .responses_decoder import ResponsesDecoder
 from .responses_input import InputRenderer
 from .responses_tools import WireTools, render_tools
 from .side_calls import read_compaction, read_count, side_call
+from .writing import write
 
 Body = dict[str, object]
 
@@ -52,8 +53,8 @@ class Responses:
         """One streamed, stateless call. Raises InvalidRequest for what changes the meaning and cannot be honoured."""
         quirks = target.vendor.quirks.responses
         tools = render_tools(turn, target)
-        renderer = InputRenderer(target)
-        body: Body = {"model": target.model, "input": renderer.render(turn)}
+        renderer = write(InputRenderer(target), turn, target)
+        body: Body = {"model": target.model, "input": renderer.items()}
         instructions = [text for text in (turn.request.instructions, *renderer.folded) if text]
         if instructions:
             body["instructions"] = "\n\n".join(instructions)

@@ -42,6 +42,7 @@ from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Tur
 from .responses_tools import takes, takes_declarations, takes_item
 from .responses_traces import told_in_words
 from .tool_names import TOOL_SEARCH, wire_name, wrapped_input
+from .writing import elements, joined
 
 Fields = dict[str, msgspec.Raw]
 
@@ -62,32 +63,60 @@ ANSWER_MISSING: Final = "answer_missing"
 
 
 class InputRenderer:
-    """Renders one turn's context. After `render`, `removed`, `dropped` and `folded` say what was not sent as it was."""
+    """Renders one turn's context, a `Writer`. `removed`, `dropped` and `folded` say what was not sent as it was."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._quirks = target.vendor.quirks.responses
+        self._pending: tuple[ReplayRecord, ...] = ()
+        self._run = b""
         self._items: list[Fields] = []
+        self._thoughts: list[Reasoning | ReplayedReasoning] = []
         self._call_ids: dict[str, str] = {}
         self._approval_ids: dict[str, str] = {}
         self.removed: list[tuple[str, str]] = []
         self.dropped: list[str] = []
         self.folded: list[str] = []
 
-    def render(self, turn: Turn) -> list[Fields]:
-        """The input items, oldest first. Raises InvalidRequest for an item that this target cannot be told of."""
-        for position, entry in enumerate(turn.context):
-            if isinstance(entry, ModelTurn):
-                self._model_turn(entry)
-            elif isinstance(entry, _REASONING) and not _is_followed(turn.context, position):
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._pending = () if turn is None else turn.pending
+
+    def rest(self) -> bool:
+        """See `Writer.rest`."""
+        if self._thoughts or self._quirks.joins_parallel_calls:
+            return False
+        self._run = joined(self._run, self._items)
+        self._items = []
+        return True
+
+    def items(self) -> list[Fields | msgspec.Raw]:
+        """The input items, oldest first. Nothing can be written after it."""
+        self._end_thoughts(is_followed=False)
+        for record in self._pending:
+            self._verbatim(record, ())
+        return elements(self._run, _calls_joined(self._items) if self._quirks.joins_parallel_calls else self._items)
+
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`. Raises InvalidRequest for an item that this target cannot be told of."""
+        if isinstance(entry, _REASONING):
+            self._thoughts.append(entry)  # until it is known what they led to
+            return
+        self._end_thoughts(is_followed=_is_of_model(entry))
+        if isinstance(entry, ModelTurn):
+            self._model_turn(entry)
+        else:
+            self._client_item(entry)
+
+    def _end_thoughts(self, *, is_followed: bool) -> None:
+        thoughts, self._thoughts = self._thoughts, []
+        for entry in thoughts:
+            if not is_followed:
                 self._remove(entry if isinstance(entry, Reasoning) else entry.item, ANSWER_MISSING)
             elif isinstance(entry, ReplayedReasoning):
                 self._replayed(entry)
             else:
                 self._client_item(entry)
-        for record in turn.pending:
-            self._verbatim(record, ())
-        return _calls_joined(self._items) if self._quirks.joins_parallel_calls else self._items
 
     # -- model turns ---------------------------------------------------------------------------------------------------
 
@@ -271,14 +300,11 @@ class InputRenderer:
         self.removed.append((item.id or "", reason))
 
 
-def _is_followed(context: Sequence[Entry], position: int) -> bool:
-    """Whether a reasoning item is followed, perhaps after more reasoning, by something that a model wrote."""
-    for entry in context[position + 1 :]:
-        if isinstance(entry, Message):
-            return entry.role == "assistant"
-        if not isinstance(entry, _REASONING):
-            return not isinstance(entry, FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput | ItemReference)
-    return False
+def _is_of_model(entry: Entry) -> bool:
+    """Whether reasoning can have led to this: something that a model wrote."""
+    if isinstance(entry, Message):
+        return entry.role == "assistant"
+    return not isinstance(entry, FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput | ItemReference)
 
 
 def _type(fields: Fields) -> str:

@@ -93,7 +93,7 @@ def render_tools(turn: Turn, target: Target) -> WireTools:
     """The tools and the choice among them. Raises InvalidRequest for a forced choice that cannot be honoured."""
     quirks = target.vendor.quirks.responses
     rendered = WireTools()
-    loaded = [entry for entry in declarations(turn.context) if not takes_item(quirks, _item_type(entry))]
+    loaded = [entry for entry in declarations(turn) if not takes_item(quirks, _item_type(entry))]
     if takes_declarations(quirks):
         _declare(_with_loaded(turn.request.tools, loaded), quirks, rendered)
     else:

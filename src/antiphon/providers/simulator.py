@@ -24,7 +24,7 @@ from .faults import classify
 from .side_calls import no_such_call
 from .simulator_decoder import SimulatorDecoder
 from .simulator_transcript import Transcriber
-from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, lower_tools, referred
+from .tool_names import EMPTY_SCHEMA, LoweredTool, LoweredTools, declarations, lower_tools, referred
 
 MODELS: Final = ("standard", "echo", "reason", "slow", "refuse", "error")
 """The models of the vendor `sim`, as `sim/NAME`."""
@@ -44,7 +44,7 @@ class Simulator:
         Raises InvalidRequest for items and parts it cannot read, and for a forced tool that only a provider could run.
         """
         request = turn.request
-        lowered = lower_tools(request.tools, turn.context, has_custom_tools=True)
+        lowered = lower_tools(request.tools, declarations(turn), has_custom_tools=True)
         transcriber = Transcriber(turn, target, lowered.names)
         transcript = transcriber.blocks()
         settings = request.reasoning

@@ -33,7 +33,7 @@ from antiphon.protocol.tools import (
     Tools,
 )
 
-from .base import Entry, ToolName
+from .base import ToolName, Turn
 
 T = TypeVar("T")
 Loader = AdditionalTools | ToolSearchOutput
@@ -98,19 +98,18 @@ def wire_name(name: str, namespace: str | None = None) -> str:
     return _ILLEGAL_CHARACTER.sub("_", full)[: MAX_NAME_LENGTH - 7] + "_" + digest
 
 
-def declarations(context: Sequence[Entry]) -> list[Loader]:
-    """The items that declare tools; most histories have none, and they are long."""
-    if _DECLARING.isdisjoint(map(type, context)):
+def declarations(turn: Turn) -> list[Loader]:
+    """The items of the context that declare tools; most histories have none, and they are long."""
+    if _DECLARING.isdisjoint(turn.kinds):
         return []
-    return [entry for entry in context if isinstance(entry, DECLARATIONS)]
+    return [entry for entry in turn.context if isinstance(entry, DECLARATIONS)]
 
 
-def lower_tools(tools: Sequence[Tool], context: Sequence[Entry], *, has_custom_tools: bool = False) -> LoweredTools:
-    """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn.
+def lower_tools(tools: Sequence[Tool], loaded: Sequence[Loader], *, has_custom_tools: bool = False) -> LoweredTools:
+    """Flatten, rename and (without `has_custom_tools`) wrap the tools of a turn, and those that its items declare.
 
     Raises InvalidRequest when two different tools would have one name. A tool declared again unchanged counts once.
     """
-    loaded = declarations(context)
     if loaded or not isinstance(tools, Tools):
         return _lowered(tools, loaded, has_custom_tools)
     return tools.memory.once(_PURPOSES[has_custom_tools], lambda: _lowered(tools, (), has_custom_tools))

@@ -28,7 +28,6 @@ from antiphon.protocol.ids import new_id
 from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.response import Response, new_response
-from antiphon.providers.base import Turn
 from antiphon.store.background import WORK, QueueFull, topic_of
 from antiphon.store.base import EventBatch, Job, Lease, LeaseLost, NewJob, StoredResponse, StoreUnavailable
 from antiphon.store.engine import Watch
@@ -98,7 +97,7 @@ class Worker:
         targets = self._ports.resolve(request.model)
         context = await build_context(request, self._ports, origin)
         is_strict = self._ports.is_strict is not None and await self._ports.is_strict(origin.project)
-        await check_encodable(Turn(request, context.entries), targets, self._ports, is_strict=is_strict)
+        await check_encodable(context.turn(request), targets, self._ports, is_strict=is_strict)
         now = int(self._ports.now())
         response = new_response(request, response_id, now)
         retention_s = self._ports.retention_s if request.store else int(self._limits.queue_age_s) + 2 * POLLED_S

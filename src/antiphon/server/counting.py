@@ -21,7 +21,6 @@ from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.request_schema import RequestWire
 from antiphon.protocol.response import ResponseUsage
-from antiphon.providers.base import Turn
 from antiphon.store.base import Settlement, UsageRow
 
 from .routes import Call, Route, decode_body
@@ -189,7 +188,7 @@ class CountingEndpoint:
             return None
         target = self._ports.resolve(request.model)[0]
         dialect = self._ports.dialects[target.vendor.dialect]
-        turn = await readable(Turn(request, context.entries), target, self._ports)
+        turn = await readable(context.turn(request), target, self._ports)
         asked = dialect.count_request(turn, target)
         if asked is None:
             return None

@@ -1,0 +1,83 @@
+"""A context written entry by entry, and gone on with where the turn before has left it.
+
+    no past            every entry, once
+    a past, new        its entries; the writer as it stands then is kept for the chain's next turn; the rest
+    a past, known      a copy of the writer that was kept; the entries since
+
+Writing is append-only, so both ways give the same bytes. A writer that cannot stop at some point, because what follows
+may change what stands before, is not kept, and the next turn writes all of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from .base import Entry, Target, Turn
+
+
+class Writer(Protocol):
+    """Writes the context of one turn for one target. Its state is in attributes that `fork` can copy.
+
+    What it shares with its forks, in lists and elsewhere, it never changes.
+    """
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+        ...
+
+    def begin(self, turn: Turn | None) -> None:
+        """Write for this turn, from wherever the writer stands; with None nothing of a turn is held any more."""
+        ...
+
+    def rest(self) -> bool:
+        """Join what is written for good; False where writing cannot be stopped at this entry."""
+        ...
+
+
+T = TypeVar("T")
+W = TypeVar("W", bound=Writer)
+
+
+def write(writer: W, turn: Turn, target: Target) -> W:
+    """The writer after all of the turn's context: this one, or one that knows the past already."""
+    past = turn.past
+    if past is None:
+        return _go_on(writer, turn, turn.context)
+    known, position = past.rendered, 0
+    if known.target is target and isinstance(known.writer, type(writer)):
+        if known.length > past.length:  # another turn went on from there
+            return _go_on(writer, turn, turn.context)
+        writer, position = fork(known.writer), known.length
+    _go_on(writer, turn, turn.context[position : past.length])
+    if position < past.length and writer.rest():
+        known.target, known.length, known.writer = target, past.length, fork(writer)
+        known.writer.begin(None)
+    return _go_on(writer, turn, turn.latest)
+
+
+def _go_on(writer: W, turn: Turn, entries: Sequence[Entry]) -> W:
+    writer.begin(turn)
+    for entry in entries:
+        writer.entry(entry)
+    return writer
+
+
+def fork(writer: W) -> W:
+    """A copy that goes its own way: lists, dicts and sets are its own, what is in them is shared."""
+    copied = object.__new__(type(writer))
+    for name, value in vars(writer).items():
+        setattr(copied, name, value.copy() if isinstance(value, list | dict | set) else value)
+    return copied
+
+
+def joined(run: bytes, written: Iterable[object]) -> bytes:
+    """Values as elements of a JSON array, after those of `run`; without the brackets."""
+    return b",".join(filter(None, (run, *map(msgspec.json.encode, written))))
+
+
+def elements(run: bytes, written: Sequence[T]) -> list[T | msgspec.Raw]:
+    """What `joined` has made and what followed, to be encoded as one array."""
+    return [msgspec.Raw(run), *written] if run else [*written]
