@@ -24,6 +24,7 @@ from .bedrock_settings import WireSettings
 from .capabilities import Media
 from .side_calls import as_json_call, no_such_call
 from .tool_names import declarations, lower_tools
+from .writing import write
 
 _COUNTED: Final = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 _encode: Final = msgspec.json.Encoder().encode
@@ -42,11 +43,12 @@ class Bedrock:
     def encode(self, turn: Turn, target: Target) -> HttpRequest:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         lowered = lower_tools(turn.request.tools, declarations(turn))
-        messages = Messages(turn, target)
+        messages = write(Messages(target), turn, target)
+        written = messages.finish()
         settings = WireSettings(turn.request, lowered, target, messages.called)
         system = [*messages.system, *(text_block(sentence) for sentence in settings.sentences)]
         body: Fields = {"system": system} if system else {}
-        body["messages"] = messages.messages
+        body["messages"] = written
         body |= settings.fields
         return HttpRequest(
             "POST",

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from .base import Target, Turn
+from .base import Entry, ReplayRecord, Target, Turn
 from .bedrock_blocks import (
+    CACHE_POINT,
     content_blocks,
     result_block,
     text_block,
@@ -22,6 +24,7 @@ from .bedrock_blocks import (
     without_old_cache_points,
 )
 from .dialogue import Answer, Ask, BlockPiece, CallPiece, Dialogue, TextPiece, WireCall
+from .writing import elements, joined
 
 Raw = msgspec.Raw
 _ANCHOR: Final = "Continue."
@@ -29,7 +32,7 @@ _LEGAL_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _decode_blocks: Final = msgspec.json.Decoder(list[Raw]).decode
 
 
-class WireMessage(msgspec.Struct):
+class WireMessage(msgspec.Struct, frozen=True):
     role: str
     content: list[Raw]
 
@@ -54,31 +57,62 @@ def family_of(model: str) -> str:
 
 
 class Messages:
-    """The messages of one turn. `called` names the tools that the history calls."""
+    """The messages of one turn, a `Writer`. `called` names the tools that the history calls."""
 
-    def __init__(self, turn: Turn, target: Target) -> None:
+    def __init__(self, target: Target) -> None:
         family = family_of(target.model)
         self._caches = family in ("claude", "nova")
         self._has_status = family in ("claude", "nova", "")
-        self.messages: list[WireMessage] = []
+        self._dialogue = Dialogue(target, "bedrock", _calls_in)
+        self._pending: tuple[ReplayRecord, ...] = ()
+        self._run = b""
+        self._messages: list[WireMessage] = []
         self.called: list[str] = []
-        dialogue = Dialogue(turn, target, "bedrock", _calls_in)
-        self.system = [text_block(text) for text in dialogue.system]
-        self.removed = dialogue.removed
-        for one in dialogue.turns:
+
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._dialogue.begin(turn)
+        self._pending = () if turn is None else turn.pending
+
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
+        self._dialogue.entry(entry)
+
+    def rest(self) -> bool:
+        """See `Writer.rest`: not where a later message may take the cache point off what is written."""
+        self._take(self._dialogue.over())
+        if any(block is CACHE_POINT for message in self._messages for block in message.content):
+            return False
+        self._run = joined(self._run, self._messages[:-1])  # the last one may become longer
+        self._messages = self._messages[-1:]
+        return True
+
+    @property
+    def system(self) -> list[Raw]:
+        """The system blocks."""
+        return [text_block(text) for text in self._dialogue.system]
+
+    @property
+    def removed(self) -> list[tuple[str, str]]:
+        """As in `HttpRequest`."""
+        return self._dialogue.removed
+
+    def finish(self) -> list[WireMessage | Raw]:
+        """All messages, oldest first. Nothing can be written after it."""
+        self._take(self._dialogue.finish())
+        for record in self._pending:
+            self._append("assistant", _decode_blocks(record.blocks))
+        if not self._messages or (self._messages[-1].role == "assistant" and not self._pending):
+            self._append("user", [text_block(_ANCHOR)])
+        without_old_cache_points([message.content for message in self._messages])
+        return elements(self._run, self._messages)
+
+    def _take(self, turns: Sequence[Ask | Answer]) -> None:
+        for one in turns:
             if isinstance(one, Ask):
                 self._ask(one)
             else:
                 self._answer(one)
-        if turn.pending:
-            for record in turn.pending:
-                self._append("assistant", _decode_blocks(record.blocks))
-            return
-        if not self.messages or self.messages[-1].role == "assistant":
-            self._append("user", [text_block(_ANCHOR)])
-        if self.messages[0].role == "assistant":
-            self.messages.insert(0, WireMessage("user", [text_block(_ANCHOR)]))
-        without_old_cache_points([message.content for message in self.messages])
 
     def _ask(self, ask: Ask) -> None:
         content: list[Raw] = []
@@ -107,10 +141,11 @@ class Messages:
             self._append("assistant", content)
 
     def _append(self, role: str, content: list[Raw]) -> None:
-        if self.messages and self.messages[-1].role == role:
-            self.messages[-1].content += content
-        else:
-            self.messages.append(WireMessage(role, content))
+        if not self._messages and role == "assistant":
+            self._messages.append(WireMessage("user", [text_block(_ANCHOR)]))
+        if self._messages and self._messages[-1].role == role:
+            content = [*self._messages.pop().content, *content]
+        self._messages.append(WireMessage(role, content))
 
 
 def _calls_in(block: Raw) -> list[WireCall]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from .quirks import ChatQuirks
+from .writing import Open
 
 ReasoningBlocks = dict[str, str | list[msgspec.Raw]]
 
@@ -56,8 +57,8 @@ class CallExtra(msgspec.Struct, frozen=True):
     extra_content: msgspec.Raw
 
 
-@dataclass(slots=True)
-class AssistantTurn:
+@dataclass
+class AssistantTurn(Open):
     """What one model turn said, in the wire's words."""
 
     text: str = ""

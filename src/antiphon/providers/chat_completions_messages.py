@@ -101,12 +101,10 @@ class Conversation:
         self._instructions = None if turn is None else turn.request.instructions
         self._input = () if turn is None else turn.request.input
         self._paths = None
-        if not self._is_writing():
-            self._group = AssistantTurn()  # not one that the writer shares which this one was forked from
 
     def rest(self) -> bool:
-        """See `Writer.rest`: not in the middle of an answer, nor while more than its outputs are awaited."""
-        if self._is_writing() or self._media or self._held or any(map(_is_marked, (self._lead, *self._messages))):
+        """See `Writer.rest`: not where a later message may take a cache control off what is written."""
+        if any(map(_is_marked, (self._lead, *self._held, *self._messages))) or any(map(is_marked, self._media)):
             return False
         self._run = joined(self._run, self._messages[:-1])  # what follows may depend on the last one
         self._messages = self._messages[-1:]
@@ -276,16 +274,13 @@ class Conversation:
     def _flush(self) -> None:
         """End the assistant message under construction."""
         self._continues = False
-        if not self._is_writing():
+        group = self._group
+        if not (group.text or group.calls or group.refusal or group.reasoning):
             return
-        group, self._group = self._group, AssistantTurn()
+        self._group = AssistantTurn()
         self._settle()
         self._messages.append(assistant_message(group, self._quirks))
         self._waiting = {call.id for call in group.calls}
-
-    def _is_writing(self) -> bool:
-        group = self._group
-        return bool(group.text or group.calls or group.refusal or group.reasoning)
 
     def _settle(self) -> None:
         """All outputs have come, or never will: their media, then what was held back."""

@@ -32,6 +32,7 @@ from .tool_names import (
     referred,
     wrapped_schema,
 )
+from .writing import write
 
 Raw = msgspec.Raw
 _BUDGETS: Final = {"minimal": 512, "low": 1_024, "medium": 4_096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
@@ -48,12 +49,12 @@ class Cohere:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         request = turn.request
         lowered = lower_tools(request.tools, declarations(turn))
-        messages = Messages(turn, target)
+        messages = write(Messages(target), turn, target)
         dropped: list[str] = [*lowered.hosted_names]
         tools = _tool_fields(request, lowered, dropped)
-        if tools and request.parallel_tool_calls_said and not request.parallel_tool_calls:
-            messages.instruct(_ONE_CALL)
-        body: Fields = {"model": target.model, "stream": True, "messages": messages.messages}
+        is_one_call = bool(tools) and request.parallel_tool_calls_said and not request.parallel_tool_calls
+        written = messages.finish(_ONE_CALL if is_one_call else "")
+        body: Fields = {"model": target.model, "stream": True, "messages": written}
         body |= tools | _settings(request, target.able, dropped, has_tools=bool(tools))
         return HttpRequest(
             "POST",

@@ -15,10 +15,11 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
-from .base import Target, Turn
+from .base import Entry, Target, Turn
 from .dialogue import Answer, Ask, BlockPiece, CallPiece, Dialogue, Result, TextPiece, WireCall, no_files, refused
 from .history_items import plain_text
 from .media import file_data, text_of
+from .writing import elements, joined
 
 Raw = msgspec.Raw
 Fields = dict[str, object]
@@ -85,23 +86,50 @@ _decode_kept: Final = msgspec.json.Decoder(_Kept).decode
 
 
 class Messages:
-    """The messages of one turn."""
+    """The messages of one turn, a `Writer`."""
 
-    def __init__(self, turn: Turn, target: Target) -> None:
-        dialogue = Dialogue(turn, target, "cohere", _calls_in)
-        self.messages: list[Raw] = [_message("system", text) for text in dialogue.system]
-        self.removed = dialogue.removed
-        for one in dialogue.turns:
+    def __init__(self, target: Target) -> None:
+        self._dialogue = Dialogue(target, "cohere", _calls_in)
+        self._run = b""
+        self._messages: list[Raw] = []
+        self._speaks_last = True
+
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._dialogue.begin(turn)
+
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
+        self._dialogue.entry(entry)
+
+    def rest(self) -> bool:
+        """See `Writer.rest`."""
+        self._take(self._dialogue.over())
+        self._run = joined(self._run, self._messages)
+        self._messages = []
+        return True
+
+    @property
+    def removed(self) -> list[tuple[str, str]]:
+        """As in `HttpRequest`."""
+        return self._dialogue.removed
+
+    def finish(self, sentence: str = "") -> list[Raw]:
+        """All messages, oldest first, after a sentence of our own. Nothing can be written after it."""
+        self._take(self._dialogue.finish())
+        if self._speaks_last:
+            self._messages.append(_message("user", _ANCHOR))
+        system = [sentence] if sentence else []
+        leading = [_message("system", text) for text in (*system, *self._dialogue.system)]
+        return [*leading, *elements(self._run, self._messages)]
+
+    def _take(self, turns: Sequence[Ask | Answer]) -> None:
+        for one in turns:
+            self._speaks_last = isinstance(one, Answer)
             if isinstance(one, Ask):
                 self._ask(one)
             else:
                 self._answer(one)
-        if not dialogue.turns or isinstance(dialogue.turns[-1], Answer):
-            self.messages.append(_message("user", _ANCHOR))
-
-    def instruct(self, sentence: str) -> None:
-        """A sentence of our own, before the conversation."""
-        self.messages.insert(0, _message("system", sentence))
 
     def _ask(self, ask: Ask) -> None:
         shown: list[Fields] = []
@@ -114,7 +142,7 @@ class Messages:
         if said:
             texts = [part["text"] for part in said if part["type"] == "text"]
             plain = texts[0] if len(said) == len(texts) == 1 else said
-            self.messages.append(_message("user", plain))
+            self._messages.append(_message("user", plain))
 
     def _result(self, result: Result, shown: list[Fields]) -> None:
         """What a tool gave back is text; pictures in it are shown by the user's side after all results."""
@@ -126,7 +154,7 @@ class Messages:
                 shown += _content(media, result.path)
             output = plain_text(output)
         message: Fields = {"role": "tool", "tool_call_id": result.called.wire_id, "content": output or " "}
-        self.messages.append(Raw(_encode(message)))
+        self._messages.append(Raw(_encode(message)))
 
     def _answer(self, answer: Answer) -> None:
         said = Said()
@@ -136,7 +164,7 @@ class Messages:
                     kept = _decode_kept(block)
                     if kept.role:
                         said = self._flush(said)
-                        self.messages.append(block)
+                        self._messages.append(block)
                     else:
                         said.thinking += kept.thinking
                 case TextPiece(text, phase):
@@ -150,7 +178,7 @@ class Messages:
 
     def _flush(self, said: Said) -> Said:
         if said:
-            self.messages.append(assistant_message(said))
+            self._messages.append(assistant_message(said))
         return Said()
 
 

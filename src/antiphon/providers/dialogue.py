@@ -42,6 +42,7 @@ from . import foreign_items as foreign
 from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
+from .writing import Open
 
 Raw = msgspec.Raw
 LOST_OUTPUT: Final = "[no output]"
@@ -96,14 +97,14 @@ class Part(NamedTuple):
     is_directive: bool = False
 
 
-@dataclass(slots=True)
-class Ask:
+@dataclass
+class Ask(Open):
     results: list[Result] = field(default_factory=list[Result])
     parts: list[Part] = field(default_factory=list[Part])
 
 
-@dataclass(slots=True)
-class Answer:
+@dataclass
+class Answer(Open):
     pieces: list[Piece] = field(default_factory=list[Piece])
     calls: list[Called] = field(default_factory=list[Called])
 
@@ -115,38 +116,60 @@ class WireCall(NamedTuple):
     name: str
 
 
-class Dialogue:
-    """The turns of one context. `calls_in` finds the calls of a replayed block; `keeps` says which blocks go back."""
+class Dialogue(Open):
+    """The turns of one context, which a `Writer` takes as they end.
+
+    `calls_in` finds the calls of a replayed block; `keeps` says which blocks go back.
+    """
 
     def __init__(
         self,
-        turn: Turn,
         target: Target,
         family: DialectName,
         calls_in: Callable[[Raw], Sequence[WireCall]],
         keeps: Callable[[Raw], bool] = lambda block: True,
     ) -> None:
-        self.system: list[str] = []
-        self.turns: list[Ask | Answer] = []
         self.removed: list[tuple[str, str]] = []
         self._family: Final[DialectName] = family
         self._target = target
         self._calls_in = calls_in
         self._keeps = keeps
-        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
+        self._instructions: str | None = None
+        self._paths: dict[int, str] = {}
+        self._system: list[str] = []
+        self._over: list[Ask | Answer] = []
         self._wire_ids: dict[str, str] = {}
         self._ask = Ask()
-        self._outputs: dict[str, Result] = {}
         self._answer: Answer | None = None
-        if turn.request.instructions and turn.request.instructions.strip():
-            self.system.append(turn.request.instructions)
-        for entry in turn.context:
-            self._entry(entry)
-        self._end_answer()
-        if self._ask.results or self._ask.parts:
-            self.turns.append(self._ask)
+        self._is_answering = False
 
-    def _entry(self, entry: Entry) -> None:
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._instructions = None if turn is None else turn.request.instructions
+        sent = () if turn is None else turn.request.input
+        self._paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(sent)}
+
+    @property
+    def system(self) -> list[str]:
+        """The instructions, and what system and developer items said before all else."""
+        instructions = self._instructions or ""
+        return [*([instructions] if instructions.strip() else ()), *self._system]
+
+    def over(self) -> list[Ask | Answer]:
+        """The turns that have ended since this was last asked."""
+        over, self._over = self._over, []
+        return over
+
+    def finish(self) -> list[Ask | Answer]:
+        """The context is over: the turns that have not been told yet. Nothing can follow."""
+        self._end_answer()
+        self._close_answer()
+        if self._ask.results or self._ask.parts:
+            self._over.append(self._ask)
+        return self.over()
+
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
         match entry:
             case ModelTurn():
                 self._model_turn(entry)
@@ -166,17 +189,20 @@ class Dialogue:
     # -- the model's side
 
     def _answering(self) -> Answer:
+        if not self._is_answering and (self._ask.results or self._ask.parts):
+            self._close_answer()
+            self._over.append(self._ask)
+            self._ask = Ask()
+        self._is_answering = True
         if self._answer is None:
-            if self._ask.results or self._ask.parts:
-                self.turns.append(self._ask)
-                self._ask = Ask()
-            last = self.turns[-1] if self.turns else None
-            if isinstance(last, Answer):
-                self._answer = last
-            else:
-                self._answer = Answer()
-                self.turns.append(self._answer)
+            self._answer = Answer()
         return self._answer
+
+    def _close_answer(self) -> None:
+        """Nothing can be added to the answer any more."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._over.append(answer)
 
     def _model_turn(self, turn: ModelTurn) -> None:
         record = turn.record
@@ -240,9 +266,9 @@ class Dialogue:
 
     def _end_answer(self) -> None:
         """The user's side speaks: the calls of the answer before are answered first, in their order."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            self._ask.results = [Result(called, LOST_OUTPUT, "input", is_error=True) for called in answer.calls]
+        if self._is_answering and self._answer is not None:
+            self._ask.results = [Result(called, LOST_OUTPUT, "input", is_error=True) for called in self._answer.calls]
+        self._is_answering = False
 
     # -- the user's side
 
@@ -258,8 +284,8 @@ class Dialogue:
         text = text_alone(item.content, path)
         if not text.strip():
             return
-        if not self.turns and not self._ask.parts:
-            self.system.append(text)
+        if self._answer is None and not self._ask.parts:
+            self._system.append(text)
         else:
             self._asking().parts.append(Part(text, path, is_directive=True))
 

@@ -24,6 +24,7 @@ from .gemini_parts import CONTINUATION, Fields, text_part
 from .gemini_settings import wire_config, wire_tools
 from .side_calls import as_json_call, no_such_call
 from .tool_names import declarations, lower_tools
+from .writing import write
 
 _COUNTED: Final = ("contents", "systemInstruction", "tools", "generationConfig")
 _encode: Final = msgspec.json.Encoder().encode
@@ -43,14 +44,15 @@ class Gemini:
         """See `Dialect.encode`. Equal turns give equal bytes."""
         request = turn.request
         lowered = lower_tools(request.tools, declarations(turn))
-        contents = Contents(turn, target)
+        contents = write(Contents(target), turn, target)
+        written = contents.finish()
         tools = wire_tools(request, lowered, target)
         config = wire_config(request, target.able, has_functions=bool(lowered.tools))
         system = [*contents.system, *([tools.instruction] if tools.instruction else [])]
         body: Fields = {}
         if system:
             body["systemInstruction"] = {"parts": [text_part(text) for text in system]}
-        body["contents"] = contents.contents
+        body["contents"] = written
         if tools.tools:
             body["tools"] = tools.tools
         if tools.config:

@@ -13,11 +13,12 @@ Source: reference of provider wires, §1.4, §2.4 and §2.5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from .base import Target, Turn
+from .base import Entry, Target, Turn
 from .dialogue import Answer, Ask, BlockPiece, Called, CallPiece, Dialogue, Result, TextPiece, WireCall
 from .gemini_parts import (
     CONTINUATION,
@@ -29,6 +30,7 @@ from .gemini_parts import (
     text_part,
 )
 from .gemini_wire import decode_part
+from .writing import elements, joined
 
 Raw = msgspec.Raw
 _ANCHOR: Final = "Continue."
@@ -37,7 +39,7 @@ _MINTED: Final = "call_"
 _decode_blocks: Final = msgspec.json.Decoder(list[Raw]).decode
 
 
-class WireContent(msgspec.Struct):
+class WireContent(msgspec.Struct, frozen=True):
     role: str
     parts: list[Raw]
 
@@ -47,25 +49,64 @@ class _Continued(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Contents:
-    """The contents of one turn. `continuation` goes on with an answer that its provider cut for length."""
+    """The contents of one turn, a `Writer`. `continuation` goes on with an answer that its provider cut for length."""
 
-    def __init__(self, turn: Turn, target: Target) -> None:
+    def __init__(self, target: Target) -> None:
         self._able = target.able
         self._named = set[str]()
-        self.contents: list[WireContent] = []
-        self.continuation = _continuation(turn)
-        dialogue = Dialogue(turn, target, "gemini", _calls_in, _is_sent)
-        self.system = dialogue.system
-        self.removed = dialogue.removed
-        for one in dialogue.turns:
+        self._dialogue = Dialogue(target, "gemini", _calls_in, _is_sent)
+        self._is_paused = False
+        self._run = b""
+        self._contents: list[WireContent] = []
+        self.continuation: str | None = None
+
+    def begin(self, turn: Turn | None) -> None:
+        """See `Writer.begin`."""
+        self._dialogue.begin(turn)
+        self._is_paused = turn is not None and bool(turn.pending)
+        self.continuation = None if turn is None else _continuation(turn)
+
+    def entry(self, entry: Entry) -> None:
+        """See `Writer.entry`."""
+        self._dialogue.entry(entry)
+
+    def rest(self) -> bool:
+        """See `Writer.rest`."""
+        self._take(self._dialogue.over())
+        self._run = joined(self._run, self._contents[:-1])
+        self._contents = self._contents[-1:]
+        return True
+
+    @property
+    def system(self) -> list[str]:
+        """The texts of systemInstruction."""
+        return self._dialogue.system
+
+    @property
+    def removed(self) -> list[tuple[str, str]]:
+        """As in `HttpRequest`."""
+        return self._dialogue.removed
+
+    def finish(self) -> list[WireContent | Raw]:
+        """All contents, oldest first. Nothing can be written after it."""
+        self._take(self._dialogue.finish())
+        if not self._contents:
+            self._add("user", [text_part("")])
+        if self._contents[-1].role == "model" and not self._is_paused:
+            self._add("user", [text_part(_ANCHOR)])
+        return elements(self._run, self._contents)
+
+    def _take(self, turns: Sequence[Ask | Answer]) -> None:
+        for one in turns:
             if isinstance(one, Ask):
                 self._ask(one)
             else:
                 self._answer(one)
-        if not self.contents or self.contents[0].role == "model":
-            self.contents.insert(0, WireContent("user", [text_part("")]))
-        if self.contents[-1].role == "model" and not turn.pending:
-            self.contents.append(WireContent("user", [text_part(_ANCHOR)]))
+
+    def _add(self, role: str, parts: list[Raw]) -> None:
+        if not self._contents and role == "model":
+            self._contents.append(WireContent("user", [text_part("")]))
+        self._contents.append(WireContent(role, parts))
 
     def _ask(self, ask: Ask) -> None:
         results: list[Raw] = []
@@ -75,13 +116,13 @@ class Contents:
             results.append(written)
             after += media
         if results:
-            self.contents.append(WireContent("user", results))
+            self._add("user", results)
         said = after
         for part in ask.parts:
             content = f"<system>\n{part.content}\n</system>" if part.is_directive else part.content
             said += content_parts(content, part.path)
         if said:
-            self.contents.append(WireContent("user", said))
+            self._add("user", said)
 
     def _result(self, result: Result) -> tuple[Raw, list[Raw]]:
         text, inside, after = split_result(result.output, result.path, takes_media=self._able.takes_media_results)
@@ -120,7 +161,7 @@ class Contents:
                     parts.append(call_part(called.name, arguments, call_id, signature))
                     signature, has_call = None, True
         if parts:
-            self.contents.append(WireContent("model", parts))
+            self._add("model", parts)
 
     def _name(self, called: Called) -> str:
         """This call bears an id on the wire, so its result bears it too."""

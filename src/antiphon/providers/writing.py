@@ -11,7 +11,7 @@ may change what stands before, is not kept, and the next turn writes all of it a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from .base import Entry, Target, Turn
 class Writer(Protocol):
     """Writes the context of one turn for one target. Its state is in attributes that `fork` can copy.
 
-    What it shares with its forks, in lists and elsewhere, it never changes.
+    What it shares with its forks, in lists and elsewhere, it never changes, but for parts that are `Open`.
     """
 
     def entry(self, entry: Entry) -> None:
@@ -39,6 +39,7 @@ class Writer(Protocol):
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Writer)
+_COPIED: Final = (list, dict, set)
 
 
 def write(writer: W, turn: Turn, target: Target) -> W:
@@ -65,12 +66,22 @@ def _go_on(writer: W, turn: Turn, entries: Sequence[Entry]) -> W:
     return writer
 
 
-def fork(writer: W) -> W:
-    """A copy that goes its own way: lists, dicts and sets are its own, what is in them is shared."""
+class Open:
+    """A part of a writer that is not over yet."""
+
+
+def fork(writer: T) -> T:
+    """A copy that goes its own way: lists, dicts, sets and open parts are its own, what is in them is shared."""
     copied = object.__new__(type(writer))
     for name, value in vars(writer).items():
-        setattr(copied, name, value.copy() if isinstance(value, list | dict | set) else value)
+        setattr(copied, name, _own(value))
     return copied
+
+
+def _own(value: Any) -> Any:  # Any: whatever stands in an attribute comes back as what it was
+    if isinstance(value, Open):
+        return fork(value)
+    return value.copy() if type(value) in _COPIED else value
 
 
 def joined(run: bytes, written: Iterable[object]) -> bytes:
