@@ -208,7 +208,7 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
         (
             *ResponsesEndpoint(table, worker, reader, idempotency, edges).routes(),
             *CountingEndpoint(ports, limit).routes(),
-            *ConversationsEndpoint(store, limit).routes(),
+            *ConversationsEndpoint(store, ports.conversations, limit).routes(),
             *PromptsEndpoint(store, limit).routes(),
             *WebhooksEndpoint(store, ports.sealer, outbox, limit, allow_private=allow_private).routes(),
             *ModelsEndpoint(router).routes(),

@@ -170,6 +170,8 @@ class FamilyConformance:
         assert not await store.add_items("proj_b", "c", (item("x"),))
         assert [one.id for one in await store.all_items("c")] == ["i0", "i1", "i2", "i3"]
         assert [one.id for one in await store.all_items("c", 2)] == ["i0", "i1"]
+        assert [one.id for one in await store.all_items("c", first=3)] == ["i3"]
+        assert [one.id for one in await store.all_items("c", 3, first=1)] == ["i1", "i2"]
         newest = await store.list_items("c", after=None, limit=2, is_ascending=False)
         assert [one.id for one in newest] == ["i3", "i2"]
         rest = await store.list_items("c", after="i1", limit=9, is_ascending=True)
@@ -218,6 +220,17 @@ class FamilyConformance:
         assert [(one.id, one.turn) for one in await store.all_items("c")] == [("i0", None), ("i1", "t")]
         assert await store.lock_conversation("proj_a", "c", "resp_2", LONG_S) is not None
 
+    async def test_removed_items_are_counted_by_conversation(self, store: Store) -> None:
+        for name in "cd":
+            await store.create_conversation(
+                ConversationRow(name, "proj_a", 1, b"{}"), (item(f"{name}0"), item(f"{name}1"))
+            )
+        for gone in ("c0", "c1"):
+            await store.delete_item("proj_a", "c", gone, "")
+        assert await store.add_items("proj_a", "c", (item("c2"),))
+        held = [await store.lock_conversation("proj_a", name, "r", LONG_S) for name in "cd"]
+        assert [row and row.removals for row in held] == [2, 0]
+
     async def test_a_deleted_item_leaves_its_hole_and_a_deleted_conversation_nothing(self, store: Store) -> None:
         await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), (item("i0"), item("i1")))
         assert await store.delete_item("proj_b", "c", "i0", "") is None
@@ -227,6 +240,7 @@ class FamilyConformance:
         found = await store.load_conversation("proj_a", "c")
         assert found is not None
         assert found.holes.split() == ["call_1"]
+        assert found.removals == 1
         assert await store.find_item("proj_a", "i1") is not None
         assert await store.find_item("proj_b", "i1") is None
         assert not await store.delete_conversation("proj_b", "c")

@@ -87,6 +87,7 @@ class _History:
         self._store = ports.store
         self._origin = origin
         self._kept = ports.links
+        self._conversations = ports.conversations
         self._abandoned: set[str] = set()
 
     async def read_chain(self, response_id: str) -> None:
@@ -137,15 +138,16 @@ class _History:
         return Chain([*stored.links, *local]) if stored is not None and local else stored
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
-        entries = await self._items(conversation.id, None)
+        found = await self._conversations.read(self._store, conversation)
+        if isinstance(found, Known):
+            self.known, self.entries = found, found.entries
+            return
         holes = set(conversation.holes.split("\n")) - {""}
-        self.entries = [entry for entry in entries if not _is_of(entry, holes)] if holes else entries
+        self.entries = [await self.opened(entry) for entry in found if not (holes and _is_of(entry, holes))]
 
     async def _items(self, conversation_id: str, before: int | None) -> list[Entry]:
-        items = await self._store.all_items(conversation_id, before)
-        entries = conversation_entries(items)
-        has_reasoning = Reasoning in set(map(type, entries))
-        return [await self.opened(entry) for entry in entries] if has_reasoning else entries
+        entries = conversation_entries(await self._store.all_items(conversation_id, before))
+        return [await self.opened(entry) for entry in entries]
 
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""

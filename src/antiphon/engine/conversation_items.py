@@ -21,17 +21,10 @@ from antiphon.providers.base import Entry, ModelTurn, ReplayRecord
 from antiphon.store.base import ConversationItem
 
 from .history import StoredTurn, encode_input, is_cut_call
-from .kept import Kept
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_record: Final = msgspec.json.Decoder(ReplayRecord).decode
 _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
-
-
-# A conversation is read whole for every turn; what its items say is read once.
-_KEPT_BYTES: Final = 8 << 20
-_items: Final = Kept[Item](lambda body: parse_item(msgspec.Raw(body)), _KEPT_BYTES)
-_records: Final = Kept[ReplayRecord](_decode_record, _KEPT_BYTES)
 
 
 class _Identified(msgspec.Struct, frozen=True):
@@ -86,7 +79,7 @@ def conversation_entries(items: Sequence[ConversationItem]) -> list[Entry]:
         group = items[position:end]
         position = end
         if turn is None:
-            entries.append(_items.of(group[0].body))
+            entries.append(_item(group[0]))
             continue
         if entry := _model_turn(group):
             entries.append(entry)
@@ -94,17 +87,21 @@ def conversation_entries(items: Sequence[ConversationItem]) -> list[Entry]:
 
 
 def _model_turn(group: Sequence[ConversationItem]) -> ModelTurn | None:
-    parsed = [_items.of(item.body) for item in group]
+    parsed = [_item(item) for item in group]
     whole = tuple(item for item in parsed if not is_cut_call(item))
     if not whole:
         return None
     record = group[0].record if len(whole) == group[0].turn_size else None
-    return ModelTurn(whole, None if record is None else _records.of(record))
+    return ModelTurn(whole, None if record is None else _decode_record(record))
+
+
+def _item(item: ConversationItem) -> Item:
+    return parse_item(msgspec.Raw(item.body))
 
 
 def hole_of(item: ConversationItem) -> str:
     """The call id that loses its other half with this item, or ""."""
-    parsed: Item = parse_item(msgspec.Raw(item.body))
+    parsed = _item(item)
     if isinstance(parsed, FunctionCall | CustomToolCall | FunctionCallOutput | CustomToolCallOutput):
         return parsed.call_id if isinstance(parsed.call_id, str) else ""
     return ""

@@ -15,6 +15,7 @@ from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target
 from antiphon.store.store import Store
 
 from .carrier import Sealer
+from .conversations import Conversations
 from .estimate import LearnedEstimates
 from .links import Links
 
@@ -70,3 +71,4 @@ class Ports:
     cost: Callable[[str, Usage], int | None] = lambda target, usage: None
     learned: LearnedEstimates = field(default_factory=LearnedEstimates)
     links: Links = field(default_factory=Links)
+    conversations: Conversations = field(default_factory=Conversations)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from antiphon.engine.conversation_items import hole_of, items_of_input
+from antiphon.engine.conversations import Conversations
 from antiphon.protocol.errors import InvalidRequest, NotFound
 from antiphon.protocol.explain import missing_parameter
 from antiphon.protocol.ids import new_id
@@ -72,8 +73,9 @@ _PAGING: Final = (
 class ConversationsEndpoint:
     """Conversations of the caller's project."""
 
-    def __init__(self, store: Store, max_body_bytes: int) -> None:
+    def __init__(self, store: Store, known: Conversations, max_body_bytes: int) -> None:
         self._store = store
+        self._known = known
         self._max_body_bytes = max_body_bytes
 
     def routes(self) -> tuple[Route, ...]:
@@ -140,6 +142,7 @@ class ConversationsEndpoint:
         conversation_id = call.params["conversation_id"]
         if not await self._store.delete_conversation(call.project, conversation_id):
             raise _not_found(conversation_id)
+        self._known.forget(conversation_id)
         await call.exchange.answer(200, _encode(Deleted(conversation_id, "conversation.deleted", deleted=True)))
 
     async def create_items(self, call: Call) -> None:

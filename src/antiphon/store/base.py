@@ -170,7 +170,8 @@ class NewJob:
 class ConversationRow:
     """A conversation; `metadata` is a JSON object. `next_position` is where its next item will stand.
 
-    `holes` are call ids, joined by newlines, of which the call or the output was deleted.
+    `holes` are call ids, joined by newlines, of which the call or the output was deleted. `removals` counts the items
+    that were ever removed.
     """
 
     id: str
@@ -179,6 +180,7 @@ class ConversationRow:
     metadata: bytes
     next_position: int = 0
     holes: str = ""
+    removals: int = 0
 
 
 @dataclass(frozen=True, slots=True)

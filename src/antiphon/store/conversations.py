@@ -9,10 +9,12 @@ from antiphon.protocol.errors import AntiphonError
 from .base import ConversationItem, ConversationRow
 from .engine import Engine, Script, Sql
 
-_COLUMNS: Final = "id, project, created_at, metadata, next_position, holes"
+_COLUMNS: Final = "id, project, created_at, metadata, next_position, holes, removals"
 _LOAD: Final = f"SELECT {_COLUMNS} FROM conversations WHERE id = $1 AND project = $2"  # noqa: S608 - own names
 _ITEM: Final = "id, body, turn, turn_size, record, carried, position"
 _ITEMS: Final = f"SELECT {_ITEM} FROM conversation_items WHERE conversation = $1"  # noqa: S608
+_END: Final = 2**31 - 1
+"""Beyond every position."""
 _FREE: Final = "(holder IS NULL OR held_until <= now_s())"
 
 
@@ -151,14 +153,16 @@ class ConversationTable:
 
         return await self.engine.read(script)
 
-    async def all_items(self, conversation_id: str, before: int | None = None) -> list[ConversationItem]:
-        """Every item in order, or those before a position."""
+    async def all_items(
+        self, conversation_id: str, before: int | None = None, *, first: int = 0
+    ) -> list[ConversationItem]:
+        """Every item in order, from position `first` on, or those before a position."""
 
         def script() -> Script[list[ConversationItem]]:
-            if before is None:
-                rows = yield Sql(_ITEMS + " ORDER BY position", (conversation_id,))
-            else:
-                rows = yield Sql(_ITEMS + " AND position < $2 ORDER BY position", (conversation_id, before))
+            end = _END if before is None else before
+            rows = yield Sql(
+                _ITEMS + " AND position >= $2 AND position < $3 ORDER BY position", (conversation_id, first, end)
+            )
             return [ConversationItem(*row) for row in rows]
 
         return await self.engine.read(script)

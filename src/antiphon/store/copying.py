@@ -59,7 +59,7 @@ TABLES: Final = (
         "project key_id request checkpoint queued_at lease_owner lease_until attempts is_cancelled",
     ),
     _table("events", "response_id first", "count lines expires_at"),
-    _table("conversations", "id", "project created_at metadata next_position holes holder held_until"),
+    _table("conversations", "id", "project created_at metadata next_position holes removals holder held_until"),
     _table("conversation_items", "conversation position", "id body turn turn_size record carried"),
     _table("prompts", "id", "project name created_at default_version latest_version"),
     _table("prompt_versions", "prompt version", "body created_at"),

@@ -1,0 +1,92 @@
+"""Conversations that were answered of late, so that their next turn reads only what was added since.
+
+What is known of one stands while the store has counted no more removals of its items: items never change. Bounded in
+bytes of stored JSON (read, and as it is written for a model, it takes up to three times that) and in age.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from antiphon.protocol.items import Reasoning
+from antiphon.providers.base import Entry
+from antiphon.store.base import ConversationItem, ConversationRow
+from antiphon.store.store import Store
+
+from .conversation_items import conversation_entries
+from .growing import Growing, Known
+from .history import changes_context
+
+_MAX_BYTES: Final = 16 << 20
+_MAX_AGE_S: Final = 600.0
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """The items before `end`, as they stood when `removals` had been counted."""
+
+    removals: int
+    used_at: float
+    growing: Growing = field(default_factory=Growing)
+    end: int = 0
+    size_bytes: int = 0
+
+    def add(self, items: Sequence[ConversationItem], entries: Sequence[Entry], end: int) -> None:
+        """The items that follow, and what they say; all there were before `end`, and perhaps later ones."""
+        self.growing.add(entries)
+        self.end = max(end, items[-1].position + 1 if items else 0)
+        self.size_bytes += sum(len(item.body) + len(item.record or b"") for item in items)
+
+
+class Conversations:
+    """The conversations of this process, the least recently used first."""
+
+    def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes = max_bytes
+        self._now = now
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes = 0
+
+    async def read(self, store: Store, row: ConversationRow) -> Known | list[Entry]:
+        """What a conversation says: as what goes on, or where its items change what others say, one by one.
+
+        Raises InvalidRequest for an output without its call, and StoreUnavailable.
+        """
+        kept = self._take(row)
+        items = await store.all_items(row.id, first=kept.end) if kept.end < row.next_position else []
+        entries = conversation_entries(items)
+        if row.holes or any(isinstance(entry, Reasoning) or changes_context(entry) for entry in entries):
+            return entries if kept.end == 0 else conversation_entries(await store.all_items(row.id))
+        kept.add(items, entries, row.next_position)
+        self._put(row.id, kept)
+        return kept.growing.known()
+
+    def forget(self, conversation_id: str) -> None:
+        """The conversation was deleted."""
+        kept = self._kept.pop(conversation_id, None)
+        if kept is not None:
+            self._bytes -= kept.size_bytes
+
+    def _take(self, row: ConversationRow) -> _Kept:
+        """What is known of it; nobody else grows it meanwhile."""
+        kept = self._kept.get(row.id)
+        self.forget(row.id)
+        is_good = kept is not None and kept.removals == row.removals
+        return kept if is_good and kept is not None else _Kept(row.removals, self._now())
+
+    def _put(self, conversation_id: str, kept: _Kept) -> None:
+        self.forget(conversation_id)
+        if kept.size_bytes <= self._max_bytes // 4:
+            kept.used_at = self._now()
+            self._kept[conversation_id] = kept
+            self._bytes += kept.size_bytes
+        too_old = self._now() - _MAX_AGE_S
+        while self._kept:
+            oldest, its = next(iter(self._kept.items()))
+            if self._bytes <= self._max_bytes and its.used_at > too_old:
+                return
+            self.forget(oldest)
