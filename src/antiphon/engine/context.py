@@ -37,7 +37,7 @@ from .compaction import expand
 from .context_base import Context, Origin
 from .conversation_items import conversation_entries
 from .growing import Known
-from .history import Link, carried_record, changes_context, find_item, in_parts
+from .history import Link, carried_record, changes_context, find_item, in_parts, known_of
 from .links import Chain
 from .pairs import Pairs
 from .ports import Ports
@@ -132,10 +132,11 @@ class _History:
             local.append(link)
             oldest = link.stored.previous_response_id
         local.reverse()
-        if oldest is None:
-            return Chain(local)
-        stored = await self._kept.chain(self._store, self._origin.project, oldest)
-        return Chain([*stored.links, *local]) if stored is not None and local else stored
+        stored = Chain(()) if oldest is None else await self._kept.chain(self._store, self._origin.project, oldest)
+        if stored is None or not local:
+            return stored
+        links = [*stored.links, *local]
+        return Chain(links, known_of(links))
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
         found = await self._conversations.read(self._store, conversation)

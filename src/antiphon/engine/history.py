@@ -26,6 +26,8 @@ from antiphon.protocol.request import InputItem
 from antiphon.providers.base import Entry, ModelTurn, ReplayRecord
 from antiphon.store.base import StoredResponse
 
+from .growing import Growing, Known
+
 
 class StoredTurn(msgspec.Struct, frozen=True):
     """One model turn of a response: its output items are `output[first:end]`.
@@ -75,12 +77,12 @@ def turns_of(stored: StoredResponse) -> tuple[StoredTurn, ...]:
 
 
 class Link:
-    """A stored response as its chain sees it, read once and never changed.
+    """A stored response as its chain sees it, read once; but for `growing` it never changes.
 
     `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
     which a client may answer though no model asked for them. `has_reasoning`: a client sent items of it, and they stand
     among the entries. `is_kept`: False for a background response with store:false, which is there for a while only to
-    be polled. `is_plain`: the entries stand in every later context as they are here.
+    be polled. `is_plain`: the entries stand in every later context as they are here. `growing`: see `known_of`.
     """
 
     def __init__(self, stored: StoredResponse) -> None:
@@ -88,6 +90,7 @@ class Link:
         turns = turns_of(stored)
         output = [parse_item(raw) for raw in body.output]
         self.stored = stored
+        self.growing: Growing | None = None
         self.is_kept = body.store
         self.entries = (*[parse_item(raw) for raw in input_of(stored)], *_entries_of(output, turns))
         self.has_reasoning = any(isinstance(entry, Reasoning) for entry in self.entries)
@@ -104,6 +107,27 @@ class Link:
             or stored.conversation is not None
             or any(map(changes_context, self.entries))
         )
+
+
+def known_of(chain: Sequence[Link]) -> Known | None:
+    """What a chain says that its owner holds link by link, kept with the last of them; None where some are not plain.
+
+    Raises InvalidRequest for an output without its call.
+    """
+    newest = chain[-1]
+    if newest.growing is None:
+        before = chain[-2] if len(chain) > 1 else None
+        growing = None if before is None else before.growing
+        latest: Sequence[Link] = chain if growing is None else (newest,)
+        if not all(link.is_plain for link in latest):
+            return None
+        if before is not None:
+            before.growing = None  # it goes over
+        growing = growing or Growing()
+        for link in latest:
+            growing.add(link.entries)
+        newest.growing = growing
+    return newest.growing.known()
 
 
 def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Entry]:

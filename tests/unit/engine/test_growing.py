@@ -21,7 +21,7 @@ from antiphon.engine.carrier import Sealer
 from antiphon.engine.compaction import Summary, compaction_item
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Context, Origin
-from antiphon.engine.history import Link
+from antiphon.engine.history import Link, known_of
 from antiphon.engine.links import Links
 from antiphon.engine.pairs import Pairs
 from antiphon.engine.ports import Ports
@@ -300,3 +300,36 @@ def test_what_began_in_a_conversation_is_no_chain_of_its_own() -> None:
     row = Teller(Random(2), "responses", "s").told(None).row
     assert Link(row).is_plain
     assert not Link(replace(row, conversation="conv_1", conversation_position=3)).is_plain
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_chain_that_a_connection_holds_goes_on_and_branches(seed: int) -> None:
+    random, target = Random(seed), TARGETS[seed % 3]
+    teller = Teller(random, target.vendor.dialect, "s", target.model)
+    chains: list[list[tuple[Told, Link]]] = [[]]
+    resumed = 0
+    for _ in range(60):
+        before = random.choice(chains[-3:])
+        before = before if random.random() < 0.8 else before[: random.randrange(len(before) + 1)]
+        told = teller.told(before[-1][0] if before else None)
+        chain = [*before, (told, Link(told.row))]
+        chains.append(chain)
+        known = known_of([link for _, link in chain])
+        assert known is not None
+        assert known.entries == tuple(entry for _, link in chain for entry in link.entries)
+        items = teller.asked(told.owed)
+        own = tuple(item.item for item in parse_request(msgspec.json.encode({"model": "m", "input": items})).input)
+        context = Context((*known.entries, *own), (), set(), known.past)
+        resumed += known.past.rendered.length > 0
+        assert sent(context, items, target) == sent(replace(context, past=None), items, target)
+    assert resumed
+
+
+def test_a_chain_with_compactions_that_a_connection_holds_is_walked() -> None:
+    teller = Teller(Random(0), "responses", "s")
+    plain = Link(teller.told(None).row)
+    odd = Link(teller.told(None, [{"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}]).row)
+    assert known_of([plain]) is not None
+    assert known_of([plain, odd]) is None
+    assert known_of([plain, odd, Link(teller.told(None).row)]) is None
+    assert known_of([plain]) is not None
