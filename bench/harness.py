@@ -144,10 +144,12 @@ def request_file(
     return file
 
 
-def ask(target: Target, body: Json, kept: http.client.HTTPConnection | None = None) -> Json:
+def ask(
+    target: Target, body: Json, kept: http.client.HTTPConnection | None = None, path: str = "/v1/responses"
+) -> Json:
     """One request, over a connection that is kept or one of its own."""
     connection = kept or http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
-    connection.request("POST", "/v1/responses", msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
+    connection.request("POST", path, msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
     answer = connection.getresponse()
     found: Json = msgspec.json.decode(answer.read())
     if kept is None:

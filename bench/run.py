@@ -95,6 +95,30 @@ def chains(bench: Bench) -> None:
 
 def _conversations(bench: Bench, target: Target) -> None:
     """Conversations side by side, turn by turn: what a turn costs around the Nth."""
+    kinds = {
+        "Turn N of 16 conversations that go on": partial(_turn_after, target),
+        "The same, Responses provider": partial(_turn_after, target, model="native/n10"),
+        "The same, Messages provider": partial(_turn_after, target, model="messages/n10"),
+        "The same, by `conversation`": partial(_turn_in, target),
+    }
+    for name, turn in kinds.items():
+        bench.note(name, "CPU us", _growth(target, turn)[0])
+    mock = bench.targets["direct"].port
+    cold = start_antiphon("cold", FOLDER, mock)
+    _, latest = _growth(cold, partial(_turn_after, cold))
+    cold.stop()
+    cold = start_antiphon("cold", FOLDER, mock, is_fresh=False)
+    for _ in range(50):
+        ask(cold, body_1kb("chat/n10"))
+    before = cold.cpu_s()
+    for previous in latest:
+        _turn_after(cold, previous)
+    bench.note("Turn 201 in a process that knows none", "CPU us", {"": (cold.cpu_s() - before) / len(latest) * 1e6})
+    cold.stop()
+
+
+def _growth(target: Target, turn: Callable[..., str]) -> tuple[dict[str, float], list[str | None]]:
+    """What the turns cost, and where the conversations stand then."""
     found: dict[str, float] = {}
     latest: list[str | None] = [None] * _CONVERSATIONS
     connections = [http.client.HTTPConnection("127.0.0.1", target.port, timeout=30) for _ in latest]
@@ -102,17 +126,25 @@ def _conversations(bench: Bench, target: Target) -> None:
         for first, last, name in _TURNS:
             before = target.cpu_s()
             for _ in range(first, last + 1):
-                latest = list(pool.map(partial(_turn_after, target), latest, connections))
+                latest = list(pool.map(turn, latest, connections))
             if name:
                 found[name] = (target.cpu_s() - before) / (last + 1 - first) / _CONVERSATIONS * 1e6
     for connection in connections:
         connection.close()
-    bench.note("Turn N of 16 conversations that go on", "CPU us", found)
+    return found, latest
 
 
-def _turn_after(target: Target, previous: str | None, kept: http.client.HTTPConnection | None = None) -> str:
+def _turn_after(
+    target: Target, previous: str | None, kept: http.client.HTTPConnection | None = None, model: str = "chat/n10"
+) -> str:
     link = {"previous_response_id": previous} if previous else {}
-    return str(ask(target, body_1kb("chat/n10") | link, kept)["id"])
+    return str(ask(target, body_1kb(model) | link, kept)["id"])
+
+
+def _turn_in(target: Target, conversation: str | None, kept: http.client.HTTPConnection) -> str:
+    found = conversation or str(ask(target, {}, kept, "/v1/conversations")["id"])
+    ask(target, body_1kb("chat/n10", conversation=found), kept)
+    return found
 
 
 def resume(bench: Bench) -> None:
