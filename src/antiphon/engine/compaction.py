@@ -128,17 +128,15 @@ def _standing(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if isinstance(entry, Message) and entry.role in ("system", "developer")]
 
 
-def wants_compaction(
-    request: CreateResponse, context: Context, corrected: Callable[[int], int] = lambda estimate: estimate
-) -> bool:
+def wants_compaction(turn: Turn, corrected: Callable[[int], int]) -> bool:
     """Whether the context is to be compacted before the model is asked: on demand, or because it is long."""
-    latest = context.turn(request).latest
+    latest = turn.latest
     if _has_opaque(latest) and any(is_compaction(entry, TRIGGER) for entry in latest):
-        if not is_compaction(context.entries[-1], TRIGGER):
+        if not is_compaction(turn.context[-1], TRIGGER):
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True
-    threshold = request.compact_threshold
-    return threshold is not None and corrected(estimate_tokens(request, context.entries)) >= threshold
+    threshold = turn.request.compact_threshold
+    return threshold is not None and corrected(estimate_tokens(turn.request, turn.context)) >= threshold
 
 
 def _has_opaque(entries: Sequence[Entry]) -> bool:

@@ -75,8 +75,9 @@ class Conversations:
         """What is known of it; nobody else grows it meanwhile."""
         kept = self._kept.get(row.id)
         self.forget(row.id)
-        is_good = kept is not None and kept.removals == row.removals
-        return kept if is_good and kept is not None else _Kept(row.removals, self._now())
+        if kept is None or kept.removals != row.removals:
+            return _Kept(row.removals, self._now())
+        return kept
 
     def _put(self, conversation_id: str, kept: _Kept) -> None:
         self.forget(conversation_id)

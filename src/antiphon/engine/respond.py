@@ -164,11 +164,12 @@ class _Loop:
         if checkpoint.is_over:
             self._assembler.finished = checkpoint.finished
             return self._assembler.finish(self._now())
-        if wants_compaction(request, context, partial(self._ports.learned.corrected, targets[0].name)):
+        turn = context.turn(request)
+        if wants_compaction(turn, partial(self._ports.learned.corrected, targets[0].name)):
             context = await self._compact(request, context, targets)
             if context.is_only_compaction:
                 return self._assembler.finish(self._now())
-        turn = context.turn(request)
+            turn = context.turn(request)
         if checkpoint.is_paused:
             targets = self._ports.resolve(checkpoint.target)
             turn = replace(turn, pending=checkpoint.pending())

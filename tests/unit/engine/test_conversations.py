@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,17 +14,9 @@ from antiphon.engine.growing import Known
 from antiphon.protocol.items import Message
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow
-from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
 PROJECT = "proj_a"
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_sqlite(tmp_path / "a.db")
-    yield opened
-    await opened.close()
 
 
 class Asked:

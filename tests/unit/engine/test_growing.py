@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 from tests.store.conformance import save, usage
+from tests.unit.engine.conftest import Clock
 from tests.unit.engine.storied import PNG, Json, Teller, Told
 
 from antiphon.access.secret import Secret
@@ -30,7 +29,6 @@ from antiphon.protocol.items import FunctionCall, FunctionCallOutput
 from antiphon.protocol.parsing import parse_request
 from antiphon.providers.base import ReplayRecord, Target, Vendor
 from antiphon.providers.quirks import ChatQuirks, Quirks
-from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
 PROJECT = "proj_a"
@@ -65,26 +63,6 @@ def ports_of(store: Store, links: Links) -> Ports:
         retention_s=None,
         links=links,
     )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    opened = await open_sqlite(tmp_path / "a.db", now=clock)
-    yield opened
-    await opened.close()
 
 
 async def context_of(store: Store, links: Links, previous: str | None, items: list[Json]) -> Context | str:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.store.conformance import response, saved
+from tests.unit.engine.conftest import Clock
 
 from antiphon.engine.links import Chain, Links
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.store.base import StoredResponse
-from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Asked:
@@ -44,18 +34,6 @@ class Asked:
     def taken(self) -> list[tuple[str, int]]:
         taken, self.read = self.read, []
         return taken
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    opened = await open_sqlite(tmp_path / "a.db", now=clock)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
