@@ -24,7 +24,9 @@ from antiphon.store.store import Store
 from .growing import Growing, Known
 from .history import Link
 
-_MAX_BYTES: Final = 32 << 20
+_MAX_BYTES: Final = 24 << 20
+_LINK_BYTES: Final = 1024
+"""What a link takes beside what is stored of it."""
 _COPIES: Final = 3
 """What a whole chain may hold of its responses' bytes: its links where nothing else does, and what is written of it."""
 _MAX_AGE_S: Final = 600.0
@@ -75,7 +77,7 @@ class _Kept:
 
     @property
     def size_bytes(self) -> int:
-        return self.stored.size_bytes + (0 if self.whole is None else self.whole.size_bytes)
+        return _LINK_BYTES + self.stored.size_bytes + (0 if self.whole is None else self.whole.size_bytes)
 
 
 class Links:

@@ -194,7 +194,7 @@ def known(links: Links, names: str) -> str:
 
 
 async def test_the_least_used_leave_when_there_are_too_many_bytes(store: Store, asked: Asked) -> None:
-    links = Links(max_bytes=10_000)
+    links = Links(max_bytes=14_000)
     rows = {name: await saved(store, id=name, body=sized(name, 2_400).body) for name in "abcde"}
     for name in "abc":
         await read(links, asked, rows[name])
