@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.harness.spread import spread
 from tests.unit.providers import anthropic_kit, chat_kit
 
-from antiphon.protocol.deltas import Delta, Ended, Failed
+from antiphon.protocol.deltas import Delta, Ended, Failed, Text, Texts
 from antiphon.protocol.errors import UpstreamFault
 from antiphon.providers.base import Decoder
+from antiphon.providers.repeats import Repeats
 
 AWKWARD = ("a", " the", '"', "\\", '","', ",", ":", "\n\n", 'say "hi"', "role", "text", "é", "\u2028", "😀")
 PIECES = st.lists(st.one_of(st.sampled_from(AWKWARD), st.text(max_size=6)), max_size=30)
@@ -177,3 +178,26 @@ def test_an_envelope_that_keeps_changing_is_still_read() -> None:
     ends = decoder.feed(chat_kit.sse(chat_kit.STOP))
     assert chat_kit.text(deltas) == "la " * 400
     assert any(isinstance(delta, Ended) for delta in ends)
+
+
+@pytest.mark.parametrize(("blocks", "is_learnt"), [(10, False), (100, True)])
+def test_an_answer_that_comes_whole_is_learnt_from_only_if_it_is_long(blocks: int, is_learnt: bool) -> None:
+    looked: list[bytes] = []
+    reader = Plain()
+    repeats = Repeats(lambda block: looked.append(block) or "")
+    repeats.read(b'{"t":"x"}\n\n' * blocks, reader)
+    assert bool(looked) is is_learnt
+    repeats.read(b'{"t":"x"}\n\n', reader)
+    assert looked
+
+
+class Plain:
+    """A reader for which every block says one text."""
+
+    text_key = 0
+
+    def texts(self, pieces: list[str]) -> Delta:
+        return Texts(0, pieces)
+
+    def decoded(self, blocks: bytes) -> list[Delta]:
+        return [Text(0, "x") for _ in blocks.splitlines() if _]
