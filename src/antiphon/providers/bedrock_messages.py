@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from .base import Entry, ReplayRecord, Target, Turn
+from .base import ReplayRecord, Target, Turn
 from .bedrock_blocks import (
     CACHE_POINT,
     content_blocks,
@@ -24,6 +23,7 @@ from .bedrock_blocks import (
     without_old_cache_points,
 )
 from .dialogue import Answer, Ask, BlockPiece, CallPiece, Dialogue, TextPiece, WireCall
+from .dialogue_writer import DialogueWriter
 from .writing import elements, joined
 
 Raw = msgspec.Raw
@@ -56,27 +56,22 @@ def family_of(model: str) -> str:
     return next((word for word in ("claude", "nova", "gpt-oss", "deepseek") if word in name), "")
 
 
-class Messages:
+class Messages(DialogueWriter):
     """The messages of one turn, a `Writer`. `called` names the tools that the history calls."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__(Dialogue(target, "bedrock", _calls_in))
         family = family_of(target.model)
         self._caches = family in ("claude", "nova")
         self._has_status = family in ("claude", "nova", "")
-        self._dialogue = Dialogue(target, "bedrock", _calls_in)
         self._pending: tuple[ReplayRecord, ...] = ()
-        self._run = b""
         self._messages: list[WireMessage] = []
         self.called: list[str] = []
 
     def begin(self, turn: Turn | None) -> None:
         """See `Writer.begin`."""
-        self._dialogue.begin(turn)
+        super().begin(turn)
         self._pending = () if turn is None else turn.pending
-
-    def entry(self, entry: Entry) -> None:
-        """See `Writer.entry`."""
-        self._dialogue.entry(entry)
 
     def rest(self) -> bool:
         """See `Writer.rest`: not where a later message may take the cache point off what is written."""
@@ -92,11 +87,6 @@ class Messages:
         """The system blocks."""
         return [text_block(text) for text in self._dialogue.system]
 
-    @property
-    def removed(self) -> list[tuple[str, str]]:
-        """As in `HttpRequest`."""
-        return self._dialogue.removed
-
     def finish(self) -> list[WireMessage | Raw]:
         """All messages, oldest first. Nothing can be written after it."""
         self._take(self._dialogue.finish())
@@ -106,13 +96,6 @@ class Messages:
             self._append("user", [text_block(_ANCHOR)])
         without_old_cache_points([message.content for message in self._messages])
         return elements(self._run, self._messages)
-
-    def _take(self, turns: Sequence[Ask | Answer]) -> None:
-        for one in turns:
-            if isinstance(one, Ask):
-                self._ask(one)
-            else:
-                self._answer(one)
 
     def _ask(self, ask: Ask) -> None:
         content: list[Raw] = []

@@ -15,8 +15,9 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
-from .base import Entry, Target, Turn
+from .base import Target
 from .dialogue import Answer, Ask, BlockPiece, CallPiece, Dialogue, Result, TextPiece, WireCall, no_files, refused
+from .dialogue_writer import DialogueWriter
 from .history_items import plain_text
 from .media import file_data, text_of
 from .writing import elements, joined
@@ -85,22 +86,13 @@ class _Kept(msgspec.Struct, frozen=True):
 _decode_kept: Final = msgspec.json.Decoder(_Kept).decode
 
 
-class Messages:
+class Messages(DialogueWriter):
     """The messages of one turn, a `Writer`."""
 
     def __init__(self, target: Target) -> None:
-        self._dialogue = Dialogue(target, "cohere", _calls_in)
-        self._run = b""
+        super().__init__(Dialogue(target, "cohere", _calls_in))
         self._messages: list[Raw] = []
         self._speaks_last = True
-
-    def begin(self, turn: Turn | None) -> None:
-        """See `Writer.begin`."""
-        self._dialogue.begin(turn)
-
-    def entry(self, entry: Entry) -> None:
-        """See `Writer.entry`."""
-        self._dialogue.entry(entry)
 
     def rest(self) -> bool:
         """See `Writer.rest`."""
@@ -108,11 +100,6 @@ class Messages:
         self._run = joined(self._run, self._messages)
         self._messages = []
         return True
-
-    @property
-    def removed(self) -> list[tuple[str, str]]:
-        """As in `HttpRequest`."""
-        return self._dialogue.removed
 
     def finish(self, sentence: str = "") -> list[Raw]:
         """All messages, oldest first, after a sentence of our own. Nothing can be written after it."""
@@ -124,12 +111,9 @@ class Messages:
         return [*leading, *elements(self._run, self._messages)]
 
     def _take(self, turns: Sequence[Ask | Answer]) -> None:
-        for one in turns:
-            self._speaks_last = isinstance(one, Answer)
-            if isinstance(one, Ask):
-                self._ask(one)
-            else:
-                self._answer(one)
+        super()._take(turns)
+        if turns:
+            self._speaks_last = isinstance(turns[-1], Answer)
 
     def _ask(self, ask: Ask) -> None:
         shown: list[Fields] = []

@@ -13,13 +13,13 @@ Source: reference of provider wires, §1.4, §2.4 and §2.5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from .base import Entry, Target, Turn
+from .base import Target, Turn
 from .dialogue import Answer, Ask, BlockPiece, Called, CallPiece, Dialogue, Result, TextPiece, WireCall
+from .dialogue_writer import DialogueWriter
 from .gemini_parts import (
     CONTINUATION,
     SKIP_SIGNATURE,
@@ -48,27 +48,22 @@ class _Continued(msgspec.Struct, frozen=True, rename="camel"):
     continuation_token: str | None = None
 
 
-class Contents:
+class Contents(DialogueWriter):
     """The contents of one turn, a `Writer`. `continuation` goes on with an answer that its provider cut for length."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__(Dialogue(target, "gemini", _calls_in, _is_sent))
         self._able = target.able
         self._named = set[str]()
-        self._dialogue = Dialogue(target, "gemini", _calls_in, _is_sent)
         self._is_paused = False
-        self._run = b""
         self._contents: list[WireContent] = []
         self.continuation: str | None = None
 
     def begin(self, turn: Turn | None) -> None:
         """See `Writer.begin`."""
-        self._dialogue.begin(turn)
+        super().begin(turn)
         self._is_paused = turn is not None and bool(turn.pending)
         self.continuation = None if turn is None else _continuation(turn)
-
-    def entry(self, entry: Entry) -> None:
-        """See `Writer.entry`."""
-        self._dialogue.entry(entry)
 
     def rest(self) -> bool:
         """See `Writer.rest`."""
@@ -82,11 +77,6 @@ class Contents:
         """The texts of systemInstruction."""
         return self._dialogue.system
 
-    @property
-    def removed(self) -> list[tuple[str, str]]:
-        """As in `HttpRequest`."""
-        return self._dialogue.removed
-
     def finish(self) -> list[WireContent | Raw]:
         """All contents, oldest first. Nothing can be written after it."""
         self._take(self._dialogue.finish())
@@ -95,13 +85,6 @@ class Contents:
         if self._contents[-1].role == "model" and not self._is_paused:
             self._add("user", [text_part(_ANCHOR)])
         return elements(self._run, self._contents)
-
-    def _take(self, turns: Sequence[Ask | Answer]) -> None:
-        for one in turns:
-            if isinstance(one, Ask):
-                self._ask(one)
-            else:
-                self._answer(one)
 
     def _add(self, role: str, parts: list[Raw]) -> None:
         if not self._contents and role == "model":
