@@ -186,8 +186,9 @@ async def test_a_server_that_fails_is_a_fault(
 
 
 async def test_a_slow_answer_is_no_fault_while_it_goes_on() -> None:
-    pieces = [step for _ in range(5) for step in (b"1\r\nx\r\n", 0.15)]
-    assert await fetched(CHUNKED, *pieces, b"0\r\n\r\n") == b"xxxxx"
+    pieces = [step for _ in range(7) for step in (b"1\r\nx\r\n", 0.2)]
+    patient = Deadlines(first_byte_s=1.0, idle_s=1.0)
+    assert await fetched(CHUNKED, *pieces, b"0\r\n\r\n", deadlines=patient) == b"xxxxxxx"
 
 
 async def test_the_deadline_between_bytes_may_be_the_shorter_one() -> None:
