@@ -1,7 +1,7 @@
 """Conversations that were answered of late, so that their next turn reads only what was added since.
 
 What is known of one stands while the store has counted no more removals of its items: items never change. Bounded in
-bytes of stored JSON (read, and as it is written for a model, it takes up to three times that) and in age.
+bytes of stored JSON (read, and as it is written for a model, it takes three to four times that) and in age.
 """
 
 from __future__ import annotations
