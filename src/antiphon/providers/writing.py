@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from .base import Entry, Target, Turn
+from .base import Entry, Past, Target, Turn
 
 
 class Writer(Protocol):
@@ -44,26 +44,32 @@ _COPIED: Final = (list, dict, set)
 
 def write(writer: W, turn: Turn, target: Target) -> W:
     """The writer after all of the turn's context: this one, or one that knows the past already."""
-    past = turn.past
-    if past is None:
-        return _go_on(writer, turn, turn.context)
-    known, position = past.rendered, 0
-    if known.target is target and isinstance(known.writer, type(writer)):
-        if known.length > past.length:  # another turn went on from there
-            return _go_on(writer, turn, turn.context)
-        writer, position = fork(known.writer), known.length
-    _go_on(writer, turn, turn.context[position : past.length])
-    if position < past.length and writer.rest():
-        known.target, known.length, known.writer = target, past.length, fork(writer)
-        known.writer.begin(None)
-    return _go_on(writer, turn, turn.latest)
-
-
-def _go_on(writer: W, turn: Turn, entries: Sequence[Entry]) -> W:
+    past, position, is_late = turn.past, 0, False
+    if past is not None:
+        known = past.rendered
+        if known.target is target and isinstance(known.writer, type(writer)):
+            is_late = known.length > past.length  # another turn went on from there
+            if not is_late:
+                writer, position = fork(known.writer), known.length
     writer.begin(turn)
+    if past is not None and not is_late:
+        _go_on(writer, turn.context[position : past.length])
+        if position < past.length and writer.rest():
+            _keep(past, target, fork(writer))
+        position = past.length
+    return _go_on(writer, turn.context[position:])
+
+
+def _go_on(writer: W, entries: Sequence[Entry]) -> W:
     for entry in entries:
         writer.entry(entry)
     return writer
+
+
+def _keep(past: Past, target: Target, writer: Writer) -> None:
+    writer.begin(None)
+    known = past.rendered
+    known.target, known.length, known.writer = target, past.length, writer
 
 
 class Open:
