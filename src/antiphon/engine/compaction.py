@@ -39,11 +39,10 @@ from .assembler import Assembler
 from .carrier import Sealer
 from .context_base import Context
 from .estimate import estimate_tokens
+from .history import COMPACTION, TRIGGER, is_compaction
 from .ports import Ports
 from .upstream import open_upstream
 
-FAMILY: Final = "compaction"
-TRIGGER: Final = "compaction_trigger"
 _MAX_KEPT_BYTES: Final = 256 * 1024
 _MAX_SUMMARY_TOKENS: Final = 8_000
 _INSTRUCTIONS: Final = (
@@ -85,17 +84,13 @@ def compaction_item(item_id: str, encrypted_content: str) -> msgspec.Raw:
     return msgspec.Raw(_encode({"type": "compaction", "id": item_id, "encrypted_content": encrypted_content}))
 
 
-def is_compaction(entry: Entry, kind: str = FAMILY) -> bool:
-    return isinstance(entry, Opaque) and entry.type == kind
-
-
 def expand(entries: Sequence[Entry], sealer: Sealer, project: str) -> list[Entry]:
     """The entries with our compaction items opened. Raises InvalidRequest for one that cannot be read here."""
     if not _has_opaque(entries):
         return [*entries]
     expanded: list[Entry] = []
     for entry in entries:
-        if not isinstance(entry, Opaque) or entry.type != FAMILY:
+        if not isinstance(entry, Opaque) or not is_compaction(entry):
             expanded.append(entry)
             continue
         sealed = msgspec.json.decode(entry.raw, type=_Sealed).encrypted_content
@@ -114,8 +109,8 @@ def expand(entries: Sequence[Entry], sealer: Sealer, project: str) -> list[Entry
 
 
 def _apply(record: ReplayRecord, expanded: list[Entry]) -> None:
-    if record.family != FAMILY:
-        expanded.append(Opaque(FAMILY, None, record.blocks))
+    if record.family != COMPACTION:
+        expanded.append(Opaque(COMPACTION, None, record.blocks))
         return
     summary = _decode_summary(record.blocks)
     if summary.replaces:
@@ -154,7 +149,7 @@ async def compact_context(
     record, usage = await _compact(request, entries, targets, ports, kept, replaces=True)
     goes_on = list(entries)
     _apply(record, goes_on)
-    if record.family != FAMILY:  # a provider's blob holds no words: those it must still see follow it
+    if record.family != COMPACTION:  # a provider's blob holds no words: those it must still see follow it
         goes_on = [*_standing(entries), goes_on[-1], *kept]
     compacted = replace(context, entries=tuple(goes_on), past=None, is_only_compaction=is_triggered)
     return Compacted(ports.sealer.seal(record, project), compacted, usage)
@@ -183,7 +178,7 @@ async def _compact(
         return native
     summary, usage = await _summarise(request, entries, targets, ports)
     blocks = _encode(Summary(summary, tuple(msgspec.Raw(_encode(item)) for item in kept), replaces))
-    return ReplayRecord(FAMILY, "", "", msgspec.Raw(blocks)), usage
+    return ReplayRecord(COMPACTION, "", "", msgspec.Raw(blocks)), usage
 
 
 async def _compact_natively(turn: Turn, target: Target, ports: Ports) -> tuple[ReplayRecord, Usage] | None:

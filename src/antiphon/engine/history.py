@@ -53,7 +53,8 @@ _decode_turns: Final = msgspec.json.Decoder(tuple[StoredTurn, ...]).decode
 _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
-_ON_COMPACTION: Final = ("compaction", "compaction_trigger")
+COMPACTION: Final = "compaction"
+TRIGGER: Final = "compaction_trigger"
 
 
 def encode_turns(turns: Sequence[StoredTurn]) -> bytes:
@@ -139,7 +140,7 @@ def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Ent
     entries: list[Entry] = []
     position = 0
     for turn in turns:
-        entries += [item for item in output[position : turn.first] if _is_compaction(item)]
+        entries += [item for item in output[position : turn.first] if is_compaction(item)]
         position = turn.end
         if turn.is_abandoned:
             continue
@@ -147,17 +148,17 @@ def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Ent
         whole = tuple(item for item in items if not is_cut_call(item))
         if whole:
             entries.append(ModelTurn(whole, turn.record if len(whole) == len(items) else None))
-    return entries + [item for item in output[position:] if _is_compaction(item)]
+    return entries + [item for item in output[position:] if is_compaction(item)]
 
 
-def _is_compaction(item: Item) -> bool:
-    """An item of our own making between model turns."""
-    return isinstance(item, Opaque) and item.type == "compaction"
+def is_compaction(entry: Entry, kind: str = COMPACTION) -> bool:
+    """A compaction, or what asks for one; between model turns it is of our own making."""
+    return isinstance(entry, Opaque) and entry.type == kind
 
 
 def changes_context(entry: Entry) -> bool:
     """An item on compaction: what stands before it may be left out."""
-    return isinstance(entry, Opaque) and entry.type in _ON_COMPACTION
+    return is_compaction(entry) or is_compaction(entry, TRIGGER)
 
 
 def is_cut_call(item: Item) -> bool:
