@@ -7,7 +7,6 @@ bytes of stored JSON (read, and as it is written for a model, it takes three to 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,9 +19,9 @@ from antiphon.store.store import Store
 from .conversation_items import conversation_entries
 from .growing import Growing, Known
 from .history import changes_context
+from .recent import Recent
 
 _MAX_BYTES: Final = 16 << 20
-_MAX_AGE_S: Final = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +29,6 @@ class _Kept:
     """The items before `end`, as they stood when `removals` had been counted."""
 
     removals: int
-    used_at: float
     growing: Growing = field(default_factory=Growing)
     end: int = 0
     size_bytes: int = 0
@@ -46,10 +44,7 @@ class Conversations:
     """The conversations of this process, the least recently used first."""
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
-        self._max_bytes = max_bytes
-        self._now = now
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._bytes = 0
+        self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
     async def read(self, store: Store, row: ConversationRow) -> Known | list[Entry]:
         """What a conversation says: as what goes on, or where its items change what others say, one by one.
@@ -62,32 +57,16 @@ class Conversations:
         if row.holes or any(isinstance(entry, Reasoning) or changes_context(entry) for entry in entries):
             return entries if kept.end == 0 else conversation_entries(await store.all_items(row.id))
         kept.add(items, entries, row.next_position)
-        self._put(row.id, kept)
+        if self._kept.fits(kept.size_bytes):
+            self._kept.put(row.id, kept, kept.size_bytes)
+        self._kept.make_room()
         return kept.growing.known()
 
     def forget(self, conversation_id: str) -> None:
         """The conversation was deleted."""
-        kept = self._kept.pop(conversation_id, None)
-        if kept is not None:
-            self._bytes -= kept.size_bytes
+        self._kept.forget(conversation_id)
 
     def _take(self, row: ConversationRow) -> _Kept:
         """What is known of it; nobody else grows it meanwhile."""
-        kept = self._kept.get(row.id)
-        self.forget(row.id)
-        if kept is None or kept.removals != row.removals:
-            return _Kept(row.removals, self._now())
-        return kept
-
-    def _put(self, conversation_id: str, kept: _Kept) -> None:
-        self.forget(conversation_id)
-        if kept.size_bytes <= self._max_bytes // 4:
-            kept.used_at = self._now()
-            self._kept[conversation_id] = kept
-            self._bytes += kept.size_bytes
-        too_old = self._now() - _MAX_AGE_S
-        while self._kept:
-            oldest, its = next(iter(self._kept.items()))
-            if self._bytes <= self._max_bytes and its.used_at > too_old:
-                return
-            self.forget(oldest)
+        kept = self._kept.forget(row.id)
+        return _Kept(row.removals) if kept is None or kept.removals != row.removals else kept

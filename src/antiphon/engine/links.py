@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,13 +22,13 @@ from antiphon.store.store import Store
 
 from .growing import Growing, Known
 from .history import Link
+from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
 _LINK_BYTES: Final = 1024
 """What a link takes beside what is stored of it."""
 _COPIES: Final = 3
 """What a whole chain may hold of its responses' bytes: its links where nothing else does, and what is written of it."""
-_MAX_AGE_S: Final = 600.0
 
 # Where the newest link is not here, another worker may have made it: older ones may be here all the same.
 _FIRST_LOOK: Final = 16
@@ -72,7 +71,6 @@ class _Kept:
     stored: StoredResponse
     link: Link | None
     seen: int
-    used_at: float
     whole: _Whole | None = None
 
     @property
@@ -84,10 +82,7 @@ class Links:
     """The links of this process, the least recently used first."""
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
-        self._max_bytes = max_bytes
-        self._now = now
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._bytes = 0
+        self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
     async def chain(self, store: Store, project: str, response_id: str) -> Chain | None:
         """The response and all it follows; None if one of them is absent, deleted, expired or another project's.
@@ -120,7 +115,7 @@ class Links:
             if known and removals is None:
                 removals = await store.removals(project)
             if removals is None or not _stand(known, project, removals):
-                most = _FIRST_LOOK if self._kept and not (known or chain) else None
+                most = _FIRST_LOOK if len(self._kept) and not (known or chain) else None
                 found = await store.chain(project, oldest, len(known), most)
                 if found is None:
                     return None
@@ -142,8 +137,8 @@ class Links:
 
     def keep(self, stored: StoredResponse, seen: int) -> None:
         """Keep a response that has ended. `seen` was counted before it was stored: what removes it counts higher."""
-        self._put(_Kept(stored, None, seen, self._now()))
-        self._make_room()
+        self._put(_Kept(stored, None, seen))
+        self._kept.make_room()
 
     def _whole(self, response_id: str) -> _Whole | None:
         """The chain that this response ends, if it or the one before it is known whole."""
@@ -167,31 +162,29 @@ class Links:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
         size_bytes = _COPIES * sum(link.stored.size_bytes for link in links)
-        if kept is None or size_bytes > self._max_bytes // 4 or not all(link.is_plain for link in links):
+        if kept is None or not self._kept.fits(size_bytes) or not all(link.is_plain for link in links):
             return None
         whole = _Whole()
         for link in links:
             whole.add(link)
         self._give(kept, whole)
-        self._make_room()
+        self._kept.make_room()
         return whole
 
     def _is_there(self, response_id: str, whole: _Whole, project: str, removals: Removals) -> bool:
         """Nothing of the chain has been removed since it was seen, or has expired."""
-        kept = [self._kept[response_id]]
-        self._use(kept)
-        return _stand(kept, project, removals) and whole.expires_at > removals.now
+        kept = self._kept.get(response_id)
+        assert kept is not None, "a chain is whole with its last response"
+        self._kept.use(response_id)
+        return _stand([kept], project, removals) and whole.expires_at > removals.now
 
     def _give(self, kept: _Kept, whole: _Whole | None) -> None:
-        self._bytes -= kept.size_bytes
-        kept.whole = whole if whole is not None and whole.size_bytes <= self._max_bytes // 4 else None
-        self._bytes += kept.size_bytes
+        kept.whole = whole if whole is not None and self._kept.fits(whole.size_bytes) else None
+        self._kept.resize(kept.stored.id, kept.size_bytes)
 
     def forget(self, response_id: str) -> None:
         """The response was deleted."""
-        kept = self._kept.pop(response_id, None)
-        if kept is not None:
-            self._bytes -= kept.size_bytes
+        self._kept.forget(response_id)
 
     def _newest_of(self, response_id: str) -> list[_Kept]:
         """The newest links of this response's chain as far as they are here without a gap, oldest first."""
@@ -201,41 +194,24 @@ class Links:
             found.append(kept)
             oldest = kept.stored.previous_response_id
         found.reverse()
-        self._use(found)
+        for kept in found:
+            self._kept.use(kept.stored.id)
         return found
-
-    def _use(self, used: Sequence[_Kept]) -> None:
-        now = self._now()
-        for kept in used:
-            kept.used_at = now
-            self._kept.move_to_end(kept.stored.id)
 
     def _taken(self, read: Sequence[Link], known: list[_Kept], seen: int) -> list[_Kept]:
         """What the store told, and after it what is here already; all of it was there at this count."""
-        now = self._now()
-        new = [_Kept(link.stored, link, seen, now) for link in read]
+        new = [_Kept(link.stored, link, seen) for link in read]
         for kept in new:
             _check_finished(kept.stored)
             self._put(kept)
         for kept in known:
             kept.seen = seen
-        self._make_room()
+        self._kept.make_room()
         return new + known
 
     def _put(self, kept: _Kept) -> None:
-        stored = kept.stored
-        if stored.size_bytes <= self._max_bytes // 4:
-            self.forget(stored.id)
-            self._kept[stored.id] = kept
-            self._bytes += kept.size_bytes
-
-    def _make_room(self) -> None:
-        too_old = self._now() - _MAX_AGE_S
-        while self._kept:
-            response_id, kept = next(iter(self._kept.items()))
-            if self._bytes <= self._max_bytes and kept.used_at > too_old:
-                return
-            self.forget(response_id)
+        if self._kept.fits(kept.stored.size_bytes):
+            self._kept.put(kept.stored.id, kept, kept.size_bytes)
 
 
 def _read(kept: _Kept) -> Link:
