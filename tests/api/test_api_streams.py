@@ -81,6 +81,20 @@ async def test_usage_has_openais_sense_on_every_dialect(client: Client, upstream
     }
 
 
+@pytest.mark.parametrize("counts", [Counts(-20, -4, 0, -10, -5), Counts(2**63, 2**62, 0, 2**63, 2**62)])
+async def test_counts_that_cannot_be_true_are_kept_from_the_bill(
+    client: Client, upstream: Upstream, vendor: str, counts: Counts
+) -> None:
+    upstream.queue("m1", Script((Say("ok"),), counts=counts))
+    response = await client.create({"model": f"{vendor}/m1", "input": "hi"})
+    usage = response["usage"]
+    given = [usage["input_tokens"], usage["output_tokens"]]
+    given += [*usage["input_tokens_details"].values(), *usage["output_tokens_details"].values()]
+    assert all(0 <= count <= 2**40 for count in given)
+    assert usage["output_tokens_details"]["reasoning_tokens"] <= usage["output_tokens"]
+    assert (await client.get(f"/responses/{response['id']}")).body == response  # it could be written
+
+
 async def test_every_item_is_streamed_in_order(client: Client, upstream: Upstream, vendor: str) -> None:
     upstream.queue("m1", SCRIPTS["reasoning, text and parallel calls"])
     response = (await client.stream({"model": f"{vendor}/m1", "input": "hi", "tools": [LOOK]})).response

@@ -224,7 +224,7 @@ class Assembler:
 
     def add_usage(self, usage: de.Usage) -> None:
         """Count what a model call beside the answer's own turns has used."""
-        past = self.usage
+        past, usage = self.usage, usage.sane()
         self.usage = de.Usage(
             past.input_tokens + usage.input_tokens,
             past.cached_tokens + usage.cached_tokens,

@@ -18,11 +18,14 @@ delta that bears it, and closed by `Ended` or at the end of the turn. Keys may i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from .errors import UpstreamFault
+
+_MOST_TOKENS: Final = 1 << 40
+"""More than any answer has: with counts near 64 bits no ledger could be summed."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
@@ -151,6 +154,20 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+
+    def sane(self) -> Usage:
+        """What of it can be true, whatever an upstream claims: none is negative or beyond sums."""
+        counts = (
+            self.input_tokens,
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+        )
+        if min(counts) >= 0 and max(counts) <= _MOST_TOKENS and self.reasoning_tokens <= self.output_tokens:
+            return self
+        read, cached, written, output, reasoning = (min(max(count, 0), _MOST_TOKENS) for count in counts)
+        return Usage(read, cached, written, output, min(reasoning, output))
 
 
 class Used(msgspec.Struct, frozen=True, gc=False):

@@ -38,14 +38,13 @@ class ResponseUsage(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, usage: Usage) -> ResponseUsage:
-        """Counts never go negative and reasoning never exceeds output, whatever an upstream claims."""
-        output = max(usage.output_tokens, 0)
+        """The same counts."""
         return cls(
-            max(usage.input_tokens, 0),
-            InputTokensDetails(max(usage.cached_tokens, 0), max(usage.cache_write_tokens, 0)),
-            output,
-            OutputTokensDetails(min(max(usage.reasoning_tokens, 0), output)),
-            max(usage.input_tokens, 0) + output,
+            usage.input_tokens,
+            InputTokensDetails(usage.cached_tokens, usage.cache_write_tokens),
+            usage.output_tokens,
+            OutputTokensDetails(usage.reasoning_tokens),
+            usage.input_tokens + usage.output_tokens,
         )
 
 

@@ -217,17 +217,16 @@ class ChatDecoder:
 
 
 def usage_of(wire: UsageWire, reasoning_is_extra: bool) -> Usage:
-    """Counts in OpenAI's sense, never negative, reasoning within output; null details are none (pitfalls 54, 71)."""
+    """Counts in OpenAI's sense, as far as they are told; null details are none (pitfall 71)."""
     prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
     cached = (prompt.cached_tokens if prompt else None) or wire.prompt_cache_hit_tokens or wire.cached_tokens
-    reasoning = max((completion.reasoning_tokens if completion else None) or 0, 0)
-    output = max(wire.completion_tokens or 0, 0) + (reasoning if reasoning_is_extra else 0)
+    reasoning = (completion.reasoning_tokens if completion else None) or 0
     return Usage(
-        input_tokens=max(wire.prompt_tokens or 0, 0),
-        cached_tokens=max(cached or 0, 0),
-        cache_write_tokens=max((prompt.cache_write_tokens if prompt else None) or 0, 0),
-        output_tokens=output,
-        reasoning_tokens=min(reasoning, output),
+        input_tokens=wire.prompt_tokens or 0,
+        cached_tokens=cached or 0,
+        cache_write_tokens=(prompt.cache_write_tokens if prompt else None) or 0,
+        output_tokens=(wire.completion_tokens or 0) + (reasoning if reasoning_is_extra else 0),
+        reasoning_tokens=reasoning,
     )
 
 

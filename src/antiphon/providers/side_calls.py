@@ -80,7 +80,7 @@ def read_compaction(body: bytes) -> tuple[msgspec.Raw, Usage]:
     usage = Usage(
         used.input_tokens, into.cached_tokens, into.cache_write_tokens, used.output_tokens, out.reasoning_tokens
     )
-    return items[-1], usage
+    return items[-1], usage.sane()
 
 
 def no_such_call(body: bytes) -> UpstreamFault:

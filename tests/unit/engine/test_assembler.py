@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.stage import Stage
@@ -128,9 +129,21 @@ def test_usage_of_several_calls_of_one_turn_adds_up_and_within_a_call_replaces()
     assert usage["input_tokens_details"]["cached_tokens"] == 4
 
 
-def test_reasoning_tokens_never_exceed_output_tokens() -> None:
-    _, response = play(de.Used(de.Usage(1, 0, 0, 5, 50)), de.Finished())
-    assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == 5
+@pytest.mark.parametrize(
+    ("claimed", "counted"),
+    [
+        (de.Usage(1, 0, 0, 5, 50), de.Usage(1, 0, 0, 5, 5)),
+        (de.Usage(-9, -3, -1, -5, -2), de.Usage()),
+        (de.Usage(2**63, 7, 2**62, 2**62, 2**63), de.Usage(2**40, 7, 2**40, 2**40, 2**40)),
+    ],
+)
+def test_counts_that_cannot_be_true_reach_neither_the_response_nor_the_ledger(
+    claimed: de.Usage, counted: de.Usage
+) -> None:
+    stage, response = play(de.Used(claimed), de.Finished())
+    assert stage.assembler.usage == counted
+    assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == counted.reasoning_tokens
+    assert response["usage"]["total_tokens"] == counted.input_tokens + counted.output_tokens
 
 
 def test_a_native_item_keeps_everything_but_its_id() -> None:
