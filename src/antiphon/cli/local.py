@@ -39,7 +39,7 @@ async def local_key(settings: Settings) -> tuple[str, str | None]:
         if path.exists():
             key = path.read_text("ascii").strip()
             with contextlib.suppress(Unauthenticated):
-                await keys.authenticate({"authorization": f"Bearer {key}"})
+                await keys.authenticate({b"authorization": f"Bearer {key}".encode()})
                 return key, first
         key = (await keys.create(_PROJECT)).key
         _write_private(path, key)

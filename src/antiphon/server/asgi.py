@@ -35,9 +35,8 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.headers: dict[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        """As they came; names in lower case."""
         self.receive = receive
         self.request_id = new_id("req")
         self.status = 0
@@ -65,8 +64,8 @@ class Exchange:
     @property
     def client_request_id(self) -> str | None:
         """The caller's own X-Client-Request-Id, for the log."""
-        given = self.headers.get("x-client-request-id")
-        return given[:_MAX_REQUEST_ID] if given else None
+        given = self.headers.get(b"x-client-request-id")
+        return given[:_MAX_REQUEST_ID].decode("latin-1") if given else None
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body, also a second time. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
@@ -80,7 +79,7 @@ class Exchange:
 
     async def _read_body(self, limit_bytes: int) -> bytes:
         self._check_encoding()
-        announced = self.headers.get("content-length", "")
+        announced = self.headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > limit_bytes:
             await self._discard(2 * limit_bytes)
             raise _too_large(limit_bytes)
@@ -114,7 +113,10 @@ class Exchange:
             left_bytes -= len(message.get("body", b""))
 
     def _check_encoding(self) -> None:
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        given = self.headers.get(b"content-encoding")
+        if given is None:
+            return
+        encoding = given.decode("latin-1").strip().lower()
         if encoding not in ("", "identity"):
             raise InvalidRequest(
                 f"Content-Encoding {encoding!r} is not supported: send the JSON body uncompressed.",

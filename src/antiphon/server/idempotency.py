@@ -27,7 +27,7 @@ from antiphon.store.store import Store
 from .routes import Call, Handler
 from .stream import EVENT_STREAM, STREAM_HEADERS
 
-HEADER: Final = "idempotency-key"
+HEADER: Final = b"idempotency-key"
 KEPT_S: Final = 86_400
 _MAX_KEY: Final = 255
 _MAX_KEPT_BYTES: Final = 64 << 20
@@ -104,7 +104,8 @@ class Idempotency:
 
     async def ticket(self, call: Call, body: bytes) -> Ticket:
         """The claim of this request. Raises Conflict, and InvalidRequest for a key that is none."""
-        key = call.exchange.headers.get(HEADER)
+        given = call.exchange.headers.get(HEADER)
+        key = None if given is None else given.decode("latin-1")
         ticket = Ticket(self._store, call.project, key, body)
         if key is None or ticket.holder is None:
             return ticket

@@ -25,8 +25,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"}
+def bearer(key: str) -> dict[bytes, bytes]:
+    return {b"authorization": f"Bearer {key}".encode("latin-1")}
 
 
 async def test_a_new_key_opens_its_project_by_either_header(store: Store) -> None:
@@ -34,7 +34,11 @@ async def test_a_new_key_opens_its_project_by_either_header(store: Store) -> Non
     made = await keys.create("a")
     assert made.key.startswith("sk-antiphon-")
     assert made.key not in repr(made) + repr(await keys.list())
-    for headers in (bearer(made.key), {"authorization": f"bEARER  {made.key}"}, {"x-api-key": made.key}):
+    for headers in (
+        bearer(made.key),
+        {b"authorization": f"bEARER  {made.key}".encode()},
+        {b"x-api-key": made.key.encode()},
+    ):
         principal = await keys.authenticate(headers)
         assert (principal.project, principal.key_id) == (made.row.project, made.row.id)
 
@@ -43,17 +47,17 @@ async def test_a_new_key_opens_its_project_by_either_header(store: Store) -> Non
     "headers",
     [
         {},
-        {"authorization": ""},
-        {"authorization": "Bearer"},
-        {"authorization": "Basic abcdefghijklmnopqrstuvwxyz"},
-        {"authorization": "Bearer " + "k" * 513},
-        {"authorization": "Bearer sk-" + "\u00e9" * 15},
-        {"authorization": "Bearer two words"},
-        {"x-api-key": ""},
-        {"x-api-key": "sk-unknown-abcdefghijklmnop"},
+        {b"authorization": b""},
+        {b"authorization": b"Bearer"},
+        {b"authorization": b"Basic abcdefghijklmnopqrstuvwxyz"},
+        {b"authorization": b"Bearer " + b"k" * 513},
+        {b"authorization": b"Bearer sk-" + b"\xe9" * 15},
+        {b"authorization": b"Bearer two words"},
+        {b"x-api-key": b""},
+        {b"x-api-key": b"sk-unknown-abcdefghijklmnop"},
     ],
 )
-async def test_anything_else_is_refused(store: Store, headers: dict[str, str]) -> None:
+async def test_anything_else_is_refused(store: Store, headers: dict[bytes, bytes]) -> None:
     with pytest.raises(Unauthenticated):
         await Keys(store, SECRET).authenticate(headers)
 
@@ -132,13 +136,13 @@ async def test_a_key_acts_for_its_projects_and_no_others(store: Store) -> None:
     keys = Keys(store, Secret.of(b"x" * 32), has_project_header=True)
     made = await keys.create("one", "two")
     foreign = await keys.create("three")
-    sent = {"authorization": f"Bearer {made.key}"}
+    sent = bearer(made.key)
     own = await keys.authenticate(sent)
-    other = await keys.authenticate(sent | {"x-project-id": "two"})
+    other = await keys.authenticate(sent | {b"x-project-id": b"two"})
     assert other.project == await store.project_id("two")
-    assert (await keys.authenticate(sent | {"x-project-id": other.project})) == other
-    assert await keys.authenticate(sent | {"x-project-id": "one"}) == own
+    assert (await keys.authenticate(sent | {b"x-project-id": other.project.encode()})) == other
+    assert await keys.authenticate(sent | {b"x-project-id": b" one "}) == own
     for wanted in ("three", foreign.row.project, "none"):
         with pytest.raises(Forbidden, match="does not own"):
-            await keys.authenticate(sent | {"x-project-id": wanted})
-    assert await Keys(store, Secret.of(b"x" * 32)).authenticate(sent | {"x-project-id": "two"}) == own
+            await keys.authenticate(sent | {b"x-project-id": wanted.encode()})
+    assert await Keys(store, Secret.of(b"x" * 32)).authenticate(sent | {b"x-project-id": b"two"}) == own
