@@ -243,14 +243,14 @@ class Wire(Reply, asyncio.Protocol):
         self._is_reusable = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._is_busy and not self._is_whole:
+        if exc is not None and not isinstance(exc, OSError):
+            self._fail(exc)  # ours: raised while its bytes were read, the last ones perhaps
+        elif self._is_busy and not self._is_whole:
             if exc is None and self._has_head and not self._has_length():
                 self._is_whole = True
                 self._wake()
-            elif exc is None or isinstance(exc, OSError):
-                self._fail(_broke() if self._has_head else unreachable())
             else:
-                self._fail(exc)  # ours: raised while its bytes were read
+                self._fail(_broke() if self._has_head else unreachable())
 
     def _deliver(self) -> None:
         """What has come goes to the sink."""
