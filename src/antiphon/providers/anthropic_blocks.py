@@ -22,6 +22,7 @@ from antiphon.protocol.items import (
     InputVideo,
 )
 
+from .arguments import raw_object
 from .dialogue import refused_image
 from .history_items import plain_text
 from .media import file_data, split_data_url, text_of
@@ -59,16 +60,7 @@ def redacted_block(data: str) -> Raw:
 
 def tool_use_block(call_id: str, name: str, arguments: str) -> Raw:
     """A call; `arguments` stay the model's own text where that is a JSON object."""
-    return raw({"type": "tool_use", "id": call_id, "name": name, "input": _input(arguments)})
-
-
-def _input(arguments: str) -> Raw:
-    text = arguments.strip() or "{}"
-    try:
-        _fields(text)
-    except (msgspec.ValidationError, msgspec.DecodeError):
-        return raw({"input": arguments})
-    return Raw(text.encode())
+    return raw({"type": "tool_use", "id": call_id, "name": name, "input": raw_object(arguments)})
 
 
 def result_block(call_id: str, content: str | list[Raw], *, is_error: bool = False) -> Raw:

@@ -28,6 +28,7 @@ from . import anthropic_wire as wire
 from . import faults
 from .anthropic_blocks import redacted_block, text_block, thinking_block, tool_use_block
 from .anthropic_native import NativeCalls
+from .arguments import is_object, raw_object
 from .base import ToolName
 from .repeats import Repeats
 from .tool_names import custom_input, lift, search_call
@@ -53,7 +54,7 @@ class _Block:
 
     def __init__(self, start: wire.Start, raw: Raw, key: int, tool: ToolName | None) -> None:
         self.type = start.type
-        self.id = start.id
+        self.id = start.id or start.tool_use_id
         self.name = start.name
         self.raw = raw
         self.key = key
@@ -85,6 +86,7 @@ class AnthropicDecoder:
         self._blocks: dict[int, _Block] = {}
         self._spoke: int | None = None
         self._kept: list[Raw] = []
+        self._unanswered: dict[str, Raw] = {}
         self._is_essential = False
         self._run: Run = "none"
         self._key = -1
@@ -149,11 +151,11 @@ class AnthropicDecoder:
     def _apply(self, data: bytes, out: list[de.Delta]) -> None:
         try:
             event = wire.decode_event(data)
-        except msgspec.MsgspecError as error:
+            handler = self._HANDLERS.get(event.type)
+            if handler is not None:  # pings and events of a later version are nothing to us
+                handler(self, event, out)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UpstreamFault("transport", "The model provider sent an event that cannot be read.") from error
-        handler = self._HANDLERS.get(event.type)
-        if handler is not None:  # pings and events of a later version are nothing to us
-            handler(self, event, out)
 
     # -- events
 
@@ -268,6 +270,8 @@ class AnthropicDecoder:
                 self._keep_thinking(redacted_block(block.data))
             case "tool_use":
                 self._close_call(block, out)
+            case "":
+                pass  # what has no type could not be sent back
             case _:
                 self._close_other(block, out)
 
@@ -275,6 +279,10 @@ class AnthropicDecoder:
         """Tools that the provider runs, and whatever else: kept as it came, shown as far as it is known."""
         kept = _as_streamed(block)
         self._kept.append(kept)
+        if block.type.endswith("_tool_use"):
+            self._unanswered[block.id] = kept
+        elif block.type.endswith("_tool_result"):
+            self._unanswered.pop(block.id, None)
         if block.type == "server_tool_use":
             arguments = block.text or bytes(wire.read_start(block.raw).input).decode()
             out += self._native.called(block.key, block.id, block.name, arguments)
@@ -307,7 +315,7 @@ class AnthropicDecoder:
         if tool.wrapped:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
         # A limit can cut a call whose block is closed all the same: only whole arguments make a whole call.
-        out.append(de.Ended(block.key, "completed" if _is_object(arguments) else "incomplete"))
+        out.append(de.Ended(block.key, "completed" if is_object(arguments) else "incomplete"))
 
     def _on_message_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
         delta = wire.read_delta(event.delta)
@@ -338,8 +346,12 @@ class AnthropicDecoder:
             details = self._stop_details or wire.StopDetails()
             text = details.explanation or details.category or "The model declined to answer."
             out.append(de.Refusal(self._key + 1, text))
-        if self._kept:
-            out.append(de.Kept(Raw(_encode(self._kept)), self._is_essential))
+        kept = self._kept
+        if self._stop_reason in _INCOMPLETE:  # a call of the provider's own that was cut is a 400 when it comes back
+            cut = set(map(id, self._unanswered.values()))
+            kept = [block for block in kept if id(block) not in cut]
+        if kept:
+            out.append(de.Kept(Raw(_encode(kept)), self._is_essential))
         if self._stop_reason == "pause_turn":
             out.append(de.Paused())
         elif self._stop_reason == "refusal":
@@ -372,13 +384,16 @@ class AnthropicDecoder:
     def _whole(self, body: bytes, out: list[de.Delta]) -> None:
         """A plain JSON body: the same blocks, each at once."""
         try:
-            probe = wire.decode_event(body)
-            if probe.type == "error" or probe.error is not None:
-                self._on_error(probe, out)
-                return
-            message = wire.decode_message(body)
-        except msgspec.MsgspecError as error:
+            self._document(body, out)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UpstreamFault("transport", "The model provider's answer cannot be read.") from error
+
+    def _document(self, body: bytes, out: list[de.Delta]) -> None:
+        probe = wire.decode_event(body)
+        if probe.type == "error" or probe.error is not None:
+            self._on_error(probe, out)
+            return
+        message = wire.decode_message(body)
         out.append(de.Started(message.model, message.id))
         for index, raw in enumerate(message.content):
             block = self._open(index, raw, out)
@@ -407,19 +422,11 @@ def _text_of(block: bytes) -> str:
     return delta.text if (event.type, delta.type) == ("content_block_delta", "text_delta") else ""
 
 
-def _is_object(arguments: str) -> bool:
-    try:
-        _decode_fields(arguments)
-    except msgspec.MsgspecError:
-        return False
-    return True
-
-
 def _as_streamed(block: _Block) -> Raw:
     """A block nobody here reads, with what was streamed to it: an input, or a compaction's content."""
     said = {name: value for name, value in block.said.items() if name != "type"}
     if block.pieces:
-        said["input"] = Raw(block.text.encode())
+        said["input"] = raw_object(block.text)
     return Raw(_encode(_decode_fields(block.raw) | said)) if said else block.raw
 
 

@@ -59,6 +59,7 @@ class Start(msgspec.Struct, frozen=True, gc=False):
     signature: str | None = None
     data: str = ""
     id: str = ""
+    tool_use_id: str = ""
     name: str = ""
     input: Raw = Raw(b"{}")
 

@@ -13,6 +13,7 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
+from .arguments import raw_object
 from .dialogue import no_files, refused, refused_image
 from .history_items import plain_text
 from .media import InlineData, file_data, media_type_of, split_data_url
@@ -37,7 +38,6 @@ _VIDEOS: Final = {"video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "w
 _UNSAFE_NAME: Final = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
 _NULL: Final = b"null"
 _encode: Final = msgspec.json.Encoder().encode
-_is_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def raw(block: Fields) -> Raw:
@@ -60,16 +60,7 @@ def redacted_block(data: str) -> Raw:
 
 def tool_use_block(call_id: str, name: str, arguments: str) -> Raw:
     """A call; `arguments` stay the model's own text where that is a JSON object."""
-    return raw({"toolUse": {"toolUseId": call_id, "name": name, "input": _input(arguments)}})
-
-
-def _input(arguments: str) -> Raw:
-    text = arguments.strip() or "{}"
-    try:
-        _is_object(text)
-    except msgspec.MsgspecError:
-        return raw({"input": arguments})
-    return Raw(text.encode())
+    return raw({"toolUse": {"toolUseId": call_id, "name": name, "input": raw_object(arguments)}})
 
 
 def result_block(call_id: str, content: list[Raw], *, is_error: bool, has_status: bool) -> Raw:

@@ -21,6 +21,7 @@ from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
 
 from . import faults
+from .arguments import is_object
 from .base import ToolName
 from .bedrock_blocks import reasoning_block, redacted_block, text_block, tool_use_block
 from .eventstream import Frame, FrameDecoder
@@ -299,7 +300,7 @@ class BedrockDecoder:
             return
         if tool.wrapped:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
-        out.append(de.Ended(block.key, "completed" if _is_object(arguments) else "incomplete"))
+        out.append(de.Ended(block.key, "completed" if is_object(arguments) else "incomplete"))
 
     # -- the end
 
@@ -330,11 +331,3 @@ class BedrockDecoder:
         elif self._stop_reason in _FILTERED:
             reason = "content_filter"
         out.append(de.Finished(reason))
-
-
-def _is_object(arguments: str) -> bool:
-    try:
-        msgspec.json.decode(arguments, type=dict[str, Raw])
-    except msgspec.MsgspecError:
-        return False
-    return True

@@ -23,6 +23,7 @@ import msgspec
 
 from antiphon.protocol.deltas import CallArguments, CallStarted, Delta, Ended
 
+from .arguments import as_object
 from .base import ToolName
 from .chat_completions_assistant import (
     CalledCustom,
@@ -188,8 +189,9 @@ def _part(call: _Call) -> CallPart:
     assert call.tool is not None
     if call.is_custom:
         return CustomCallPart(call.id, CalledCustom(call.wire_name, call.arguments))
-    arguments = call.arguments if call.arguments.strip() else _NO_ARGUMENTS
     if call.tool.wrapped:
         # The item keeps only the input: rendered from it or from here, the call must be the same bytes.
-        arguments = wrapped_input(custom_input(arguments) if call.arguments else "")
+        arguments = wrapped_input(custom_input(as_object(call.arguments)) if call.arguments else "")
+    else:
+        arguments = as_object(call.arguments)
     return FunctionCallPart(call.id, CalledFunction(call.wire_name, arguments))

@@ -38,6 +38,7 @@ from antiphon.protocol.items import (
 from antiphon.protocol.request import InputItem
 
 from . import foreign_items as foreign
+from .arguments import as_object
 from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, Target, Turn
 from .chat_completions_assistant import (
     AssistantTurn,
@@ -204,8 +205,7 @@ class Conversation:
         match item:
             case FunctionCall():
                 name = wire_name(item.name, item.namespace or None)
-                arguments = item.arguments if item.arguments.strip() else "{}"
-                return FunctionCallPart(call_id, CalledFunction(name, arguments))
+                return FunctionCallPart(call_id, CalledFunction(name, as_object(item.arguments)))
             case CustomToolCall():
                 name = wire_name(item.name, item.namespace or None)
                 if self._quirks.custom_tools == "native":

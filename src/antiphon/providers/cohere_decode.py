@@ -22,6 +22,7 @@ from antiphon.protocol.errors import TruncatedStream, UpstreamFault
 from antiphon.protocol.sse import SseDecoder, as_utf8
 
 from . import faults
+from .arguments import is_object
 from .base import ToolName
 from .cohere_messages import COMMENTARY, Said, assistant_message, thinking_part
 from .native_items import url_citation
@@ -159,7 +160,7 @@ class CohereDecoder:
     def _apply(self, data: bytes, out: list[de.Delta]) -> None:
         if self._is_over or data in (b"", b"[DONE]"):
             return
-        event = _read(data)
+        event = _read(_decode_event, data)
         handler = self._HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event, out)
@@ -251,7 +252,7 @@ class CohereDecoder:
             return
         if call.tool.wrapped:
             out.append(de.CallArguments(call.key, custom_input(arguments)))
-        out.append(de.Ended(call.key, "completed" if _is_object(arguments) else "incomplete"))
+        out.append(de.Ended(call.key, "completed" if is_object(arguments) else "incomplete"))
 
     def _on_citation(self, event: _Event, out: list[de.Delta]) -> None:
         message = event.delta.message if event.delta is not None else None
@@ -290,7 +291,7 @@ class CohereDecoder:
 
     def _whole(self, body: bytes, out: list[de.Delta]) -> None:
         """A plain JSON body: the same parts, each at once."""
-        event = _read(body)
+        event = _read(_decode_event, body)
         if not isinstance(event.message, _Message):
             self._fail(event.message or "The model provider's answer cannot be read.", out)
             return
@@ -298,10 +299,10 @@ class CohereDecoder:
         out.append(de.Started("", event.id or ""))
         self._plan(message.tool_plan or "", out)
         if message.content is not msgspec.UNSET and bytes(message.content)[:1] == b"[":
-            for content in _decode_contents(message.content):
+            for content in _read(_decode_contents, message.content):
                 self._content(content, out)
         if message.tool_calls is not msgspec.UNSET and bytes(message.tool_calls)[:1] == b"[":
-            for index, call in enumerate(_decode_calls(message.tool_calls)):
+            for index, call in enumerate(_read(_decode_calls, message.tool_calls)):
                 self._start(index, call, out)
         self._finished(event.finish_reason, event.usage, None, out)
 
@@ -318,23 +319,20 @@ class CohereDecoder:
     }
 
 
-def _read(data: bytes) -> _Event:
+def _read(decode: Callable[[bytes | Raw], _T], data: bytes | Raw) -> _T:
     try:
-        return _decode_event(data)
+        return decode(data)
     except msgspec.MsgspecError as error:
         raise UpstreamFault("transport", "The model provider sent an event that cannot be read.") from error
 
 
-def _part(event: _Event, decode: Callable[[Raw], _T], *, of_calls: bool = False) -> _T | None:
+def _part(event: _Event, decode: Callable[[bytes | Raw], _T], *, of_calls: bool = False) -> _T | None:
     """One part of an event's delta, or None where it has none."""
     message = event.delta.message if event.delta is not None else None
     raw = msgspec.UNSET if message is None else message.tool_calls if of_calls else message.content
     if raw is msgspec.UNSET or bytes(raw) == b"null":
         return None
-    try:
-        return decode(raw)
-    except msgspec.MsgspecError as error:
-        raise UpstreamFault("transport", "The model provider sent an event that cannot be read.") from error
+    return _read(decode, raw)
 
 
 def _text(document: dict[str, Raw] | None, name: str) -> str | None:
@@ -343,11 +341,3 @@ def _text(document: dict[str, Raw] | None, name: str) -> str | None:
         return None if raw is None else msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError:
         return None
-
-
-def _is_object(arguments: str) -> bool:
-    try:
-        msgspec.json.decode(arguments, type=dict[str, Raw])
-    except msgspec.MsgspecError:
-        return False
-    return True

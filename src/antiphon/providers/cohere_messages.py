@@ -15,6 +15,7 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
+from .arguments import as_object
 from .base import Target
 from .dialogue import Answer, Ask, BlockPiece, CallPiece, Dialogue, Result, TextPiece, WireCall, no_files, refused
 from .dialogue_writer import DialogueWriter
@@ -56,7 +57,7 @@ def assistant_message(said: Said) -> Raw:
         message["content"] = content
     if said.calls:
         message["tool_calls"] = [
-            {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}
+            {"id": call_id, "type": "function", "function": {"name": name, "arguments": as_object(arguments)}}
             for call_id, name, arguments in said.calls
         ]
     return Raw(_encode(message))

@@ -13,6 +13,7 @@ import msgspec
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
+from .arguments import raw_object
 from .dialogue import no_files, refused
 from .history_items import plain_text
 from .media import InlineData, file_data, media_type_of, split_data_url, text_of
@@ -24,7 +25,6 @@ SKIP_SIGNATURE: Final = "skip_thought_signature_validator"
 CONTINUATION: Final = "continuationToken"
 _IN_RESULTS: Final = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain")
 _encode: Final = msgspec.json.Encoder().encode
-_is_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def raw(fields: Fields) -> Raw:
@@ -42,18 +42,9 @@ def text_part(text: str, signature: str | None = None, *, is_thought: bool = Fal
 def call_part(name: str, arguments: str, call_id: str, signature: str | None) -> Raw:
     """A call; `arguments` stay the model's own text where that is a JSON object."""
     call: Fields = {"id": call_id} if call_id else {}
-    call |= {"name": name, "args": _arguments(arguments)}
+    call |= {"name": name, "args": raw_object(arguments)}
     part: Fields = {"functionCall": call}
     return raw(part | ({"thoughtSignature": signature} if signature else {}))
-
-
-def _arguments(arguments: str) -> Raw:
-    text = arguments.strip() or "{}"
-    try:
-        _is_object(text)
-    except msgspec.MsgspecError:
-        return raw({"input": arguments})
-    return Raw(text.encode())
 
 
 def result_part(name: str, call_id: str, output: str, media: list[Raw], *, is_error: bool) -> Raw:

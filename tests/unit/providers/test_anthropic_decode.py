@@ -129,6 +129,45 @@ def test_a_server_tools_streamed_input_is_kept_as_the_model_wrote_it() -> None:
     assert b'"input":{"q" : "a"}' in blocks
 
 
+@pytest.mark.parametrize("arguments", ['{"q": "a"}', '{"q": "'])
+def test_a_server_tool_that_was_cut_is_not_sent_back(arguments: str) -> None:
+    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_0", "content": []}
+    deltas = kit.decode(
+        kit.begun(),
+        kit.block(0, call | {"id": "srvtoolu_0"}),
+        kit.block(1, found),
+        kit.block(2, call, {"type": "input_json_delta", "partial_json": arguments}),
+        kit.stopped("max_tokens"),
+    )
+    blocks = msgspec.json.decode(kit.kept(deltas).blocks)
+    assert blocks == [call | {"id": "srvtoolu_0"}, found]
+
+
+def test_a_server_tools_input_that_is_no_json_is_kept_as_text() -> None:
+    call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+    streamed = kit.block(0, call, {"type": "input_json_delta", "partial_json": '{"q": "'})
+    (kept,) = msgspec.json.decode(kit.kept(kit.decode(kit.begun(), streamed, STOPPED)).blocks)
+    assert kept["input"] == {"input": '{"q": "'}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("message_start", {"message": 7}),
+        ("message_start", {"message": {"content": "text"}}),
+        ("message_start", {"message": {"usage": {"input_tokens": "many"}}}),
+        ("content_block_start", {"index": 1, "content_block": 7}),
+        ("content_block_delta", {"index": 0, "delta": 7}),
+        ("message_delta", {"delta": {"type": 7}}),
+    ],
+)
+def test_an_event_of_another_shape_is_the_providers_fault(kind: str, fields: dict[str, object]) -> None:
+    opened = kit.event("content_block_start", index=0, content_block=kit.said(""))
+    with pytest.raises(UpstreamFault, match="cannot be read"):
+        kit.decode(kit.begun(), opened, kit.event(kind, **fields))
+
+
 def test_a_compaction_is_kept_with_its_streamed_content() -> None:
     delta = {"type": "compaction_delta", "content": "So far", "encrypted_content": "Eu"}
     deltas = kit.decode(kit.begun(), kit.block(0, {"type": "compaction", "content": None}, delta), STOPPED)
