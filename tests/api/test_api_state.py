@@ -157,6 +157,49 @@ async def test_a_client_without_state_echoes_items_and_reasoning_survives(
     assert answer.status == 404
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("vendor", DIALECTS)
+async def test_a_call_whose_arguments_are_no_json_can_be_answered(
+    client: Client, upstream: Upstream, vendor: str, is_stored: bool
+) -> None:
+    upstream.queue("m1", Script((Call("look", 'city = "Rome"'),)))
+    settings: Json = {"store": is_stored, "tools": [LOOK]}
+    asked = {"role": "user", "content": "How is Rome?"}
+    one = await client.create(settings | {"model": "chat/m1", "input": [asked]})
+    (call,) = calls_of(one)
+    assert call["arguments"] == 'city = "Rome"'
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "arguments must be JSON"}
+    history = {"input": [output], "previous_response_id": one["id"]}
+    if not is_stored:
+        history = {"input": [asked, *one["output"], output]}
+    two = await client.create(settings | {"model": f"{vendor}/m1"} | history)
+    assert text_of(two) == "The tool said: arguments must be JSON"
+    assert "Rome" in texts_in(upstream.requests("m1")[1].body)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("said", [(), (Say("So far."),)])
+@pytest.mark.parametrize("vendor", DIALECTS)
+async def test_an_answer_that_was_cut_in_its_thoughts_can_be_followed(
+    client: Client, upstream: Upstream, vendor: str, said: tuple[Say, ...], is_stored: bool
+) -> None:
+    name = THINKERS.get(vendor, "m1")
+    settings: Json = {"model": f"{vendor}/{name}", "store": is_stored, "reasoning": {"effort": "low"}}
+    settings |= {"include": ["reasoning.encrypted_content"], "max_output_tokens": 50}
+    upstream.queue(name, Script((*said, Think("Let me think")), finish="length"))
+    history: list[Json] = [{"role": "user", "content": "How is Rome?"}]
+    cut = await client.create(settings | {"input": history})
+    assert cut["incomplete_details"] == {"reason": "max_output_tokens"}
+    before = cut
+    for number in range(2):  # the second goes on from what was written for the first
+        asked = {"role": "user", "content": f"Go on {number}."}
+        history += [*before["output"], asked]
+        sent = {"input": [asked], "previous_response_id": before["id"]} if is_stored else {"input": history}
+        before = await client.create(settings | sent)
+        assert before["status"] == "completed"
+        assert f"Go on {number}." in text_of(before)
+
+
 @NEEDS_CLAUDE
 async def test_a_carrier_of_another_project_or_altered_is_not_replayed(client: Client, upstream: Upstream) -> None:
     settings: Json = {"model": "claude/m1", "store": False, "reasoning": {"effort": "low"}}

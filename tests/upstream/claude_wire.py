@@ -122,6 +122,8 @@ class AnthropicWire:
             elif block["type"] == "redacted_thinking":
                 is_ours = block["data"].endswith(signed("redacted"))
                 require(is_ours, f"{where}: Invalid `data` in `redacted_thinking` block")
+        is_cut = blocks[-1]["type"] in ("thinking", "redacted_thinking")
+        require(not is_cut, f"{place}: The final block in an assistant message cannot be `thinking`.")
         needs = [block["id"] for block in blocks if block.get("id") in self._thoughtful_calls]
         found = blocks[0]["type"]
         has = found in ("thinking", "redacted_thinking")

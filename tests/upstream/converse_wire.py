@@ -215,6 +215,8 @@ def _check_messages(body: Json) -> None:
         first = ["toolResult" in block for block in blocks[: len(results)]]
         require(all(first), f"messages.{index}: toolResult blocks must come first", type=BAD)
         awaited = [block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block]
+        is_cut = message["role"] == "assistant" and "reasoningContent" in blocks[-1]
+        require(not is_cut, f"messages.{index}: The final block cannot be `reasoningContent`.", type=BAD)
         for block in blocks:
             _check_block(block, message["role"], f"messages.{index}")
 

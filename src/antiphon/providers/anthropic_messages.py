@@ -57,6 +57,7 @@ class _Kind(msgspec.Struct, frozen=True):
     signature: str | None = None
 
 
+_THINKING: Final = ("thinking", "redacted_thinking")
 _decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 
 
@@ -110,9 +111,7 @@ class Conversation:
         self._end_answer()
         if self._pending:
             self._begin_answer()
-            for record in self._pending:
-                self._answer.extend(_decode_blocks(record.blocks))
-            self._end_answer()
+            self._append("assistant", [block for record in self._pending for block in _decode_blocks(record.blocks)])
             return
         self._end_user(is_last=True)
 
@@ -175,7 +174,7 @@ class Conversation:
         kind = _decode_kind(block)
         if kind.type == "thinking" and not kind.signature:
             return  # an unsigned thinking block is a 400 (pitfall 59)
-        if kind.type in ("thinking", "redacted_thinking"):
+        if kind.type in _THINKING:
             self.replays_thinking = True
         if kind.type == "tool_use":
             self.called.append(kind.name)
@@ -291,10 +290,12 @@ class Conversation:
 
     def _end_answer(self) -> None:
         answer, self._answer = self._answer, []
-        if not answer:
-            return
-        self._awaited = [kind.id for block in answer if (kind := _decode_kind(block)).type == "tool_use"]
-        self._append("assistant", answer)
+        kinds = [_decode_kind(block) for block in answer]
+        while kinds and kinds[-1].type in _THINKING:  # cut in its thoughts: they may not stand last
+            kinds.pop()
+        if kinds:
+            self._awaited = [kind.id for kind in kinds if kind.type == "tool_use"]
+            self._append("assistant", answer[: len(kinds)])
 
     def _append(self, role: str, content: list[Raw]) -> None:
         if self.begun and self.begun[-1].role == role:

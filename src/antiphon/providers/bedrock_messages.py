@@ -120,6 +120,8 @@ class Messages(DialogueWriter):
                 case CallPiece(called, arguments):
                     content.append(tool_use_block(_legal(called.wire_id), called.name, arguments))
         self.called += [called.name for called in answer.calls]
+        while content and _decode_block(content[-1]).reasoning_content is not msgspec.UNSET:
+            content.pop()  # cut in its thoughts: they may not stand last
         if content:
             self._append("assistant", content)
 

@@ -145,6 +145,8 @@ class Conversation:
 
     def _model_turn(self, turn: ModelTurn) -> None:
         self._flush()
+        if all(isinstance(item, Reasoning) for item in turn.items):
+            return  # cut in its thoughts, it has said nothing, and a message of nothing is a 400
         if turn.record is not None and is_readable(turn.record, FAMILY, self._target):
             self._settle()
             self._call_ids |= turn.record.call_ids
@@ -275,7 +277,9 @@ class Conversation:
         """End the assistant message under construction."""
         self._continues = False
         group = self._group
-        if not (group.text or group.calls or group.refusal or group.reasoning):
+        if not (group.text or group.calls or group.refusal):
+            if group.reasoning:
+                self._group = AssistantTurn()
             return
         self._group = AssistantTurn()
         self._settle()
