@@ -162,7 +162,8 @@ class Assembler:
         self._close_all("incomplete" if cut and not self.paused else "completed")
         record = None
         if self._kept is not None:
-            record = ReplayRecord(*self._origin, self._kept.blocks, self._kept.essential, self._call_ids)
+            kept = self._kept
+            record = ReplayRecord(*self._origin, kept.blocks, kept.essential, self._call_ids, kept.omits_cut)
         family, scope, model = self._origin
         carried = {index: ReplayRecord(family, scope, model, blocks) for index, blocks in self._carried.items()}
         self.turns.append(StoredTurn(self._first, len(self._output), record, carried))

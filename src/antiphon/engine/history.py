@@ -134,8 +134,8 @@ def known_of(chain: Sequence[Link]) -> Known | None:
 def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Entry]:
     """Model turns, and compaction items between them.
 
-    Calls that were cut off (status incomplete) are left out, and with them the turn's record: no provider takes a call
-    whose arguments end in mid-word.
+    Calls that were cut off (status incomplete) are left out, and with them the turn's record unless they are not in it:
+    no provider takes a call whose arguments end in mid-word.
     """
     entries: list[Entry] = []
     position = 0
@@ -147,7 +147,8 @@ def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Ent
         items = tuple(output[turn.first : turn.end])
         whole = tuple(item for item in items if not is_cut_call(item))
         if whole:
-            entries.append(ModelTurn(whole, turn.record if len(whole) == len(items) else None))
+            is_same = len(whole) == len(items) or (turn.record is not None and turn.record.omits_cut)
+            entries.append(ModelTurn(whole, turn.record if is_same else None))
     return entries + [item for item in output[position:] if is_compaction(item)]
 
 

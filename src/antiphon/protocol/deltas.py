@@ -180,11 +180,12 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     """The turn's blocks as this provider wants them back, one JSON value, byte for byte.
 
     `essential` says that replaying without them loses more than the public items and the reasoning items' `Carried`
-    blocks hold (server-tool results, citations' indices).
+    blocks hold (server-tool results, citations' indices). `omits_cut`: calls that were cut are not in them.
     """
 
     blocks: msgspec.Raw
     essential: bool = False
+    omits_cut: bool = False
 
 
 class Removed(msgspec.Struct, frozen=True, gc=False):

@@ -87,7 +87,7 @@ class AnthropicDecoder:
         self._spoke: int | None = None
         self._kept: list[Raw] = []
         self._unanswered: dict[str, Raw] = {}
-        self._is_essential = False
+        self._is_essential = self._omits_cut = False
         self._run: Run = "none"
         self._key = -1
         self._run_blocks: list[Raw] = []
@@ -308,14 +308,18 @@ class AnthropicDecoder:
         tool = block.tool
         assert tool is not None, "a tool_use block opens with its tool"
         arguments = block.text or "{}"
-        self._kept.append(tool_use_block(block.id, block.name, arguments))
+        # A limit can cut a call whose block is closed all the same: only whole arguments make a whole call.
+        is_whole = is_object(arguments)
+        if is_whole or tool.is_search:
+            self._kept.append(tool_use_block(block.id, block.name, arguments))
+        else:
+            self._omits_cut = True
         if tool.is_search:
             out.append(search_call(block.key, block.id, arguments))
             return
         if tool.wrapped:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
-        # A limit can cut a call whose block is closed all the same: only whole arguments make a whole call.
-        out.append(de.Ended(block.key, "completed" if is_object(arguments) else "incomplete"))
+        out.append(de.Ended(block.key, "completed" if is_whole else "incomplete"))
 
     def _on_message_delta(self, event: wire.Event, out: list[de.Delta]) -> None:
         delta = wire.read_delta(event.delta)
@@ -351,7 +355,7 @@ class AnthropicDecoder:
             cut = set(map(id, self._unanswered.values()))
             kept = [block for block in kept if id(block) not in cut]
         if kept:
-            out.append(de.Kept(Raw(_encode(kept)), self._is_essential))
+            out.append(de.Kept(Raw(_encode(kept)), self._is_essential, self._omits_cut))
         if self._stop_reason == "pause_turn":
             out.append(de.Paused())
         elif self._stop_reason == "refusal":

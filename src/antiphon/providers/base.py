@@ -96,7 +96,8 @@ class ReplayRecord(msgspec.Struct, frozen=True):
 
     `family` is the dialect that wrote them, `scope` the account, `model` the upstream's model name. `blocks` is
     whatever JSON value that dialect's decoder put in `Kept` (or in `Carried`, for one reasoning item); only that
-    dialect reads it. `call_ids` maps public call ids to the upstream's own, where they differ.
+    dialect reads it. `call_ids` maps public call ids to the upstream's own, where they differ. `essential` and
+    `omits_cut`: as in `Kept`.
     """
 
     family: str
@@ -105,6 +106,7 @@ class ReplayRecord(msgspec.Struct, frozen=True):
     blocks: msgspec.Raw
     essential: bool = False
     call_ids: dict[str, str] = {}
+    omits_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

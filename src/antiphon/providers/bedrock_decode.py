@@ -138,7 +138,7 @@ class BedrockDecoder:
         self._carried: list[Raw] = []
         self._blocks: dict[int, _Block] = {}
         self._kept: dict[int, Raw] = {}
-        self._is_essential = False
+        self._is_essential = self._omits_cut = False
         self._stop_reason: str | None = None
 
     def feed(self, chunk: bytes) -> list[de.Delta]:
@@ -294,13 +294,17 @@ class BedrockDecoder:
         tool = block.tool
         assert tool is not None, "a call opens with its tool"
         arguments = block.text or "{}"
-        self._kept[index] = tool_use_block(block.call_id, block.name, arguments)
+        is_whole = is_object(arguments)
+        if is_whole or tool.is_search:
+            self._kept[index] = tool_use_block(block.call_id, block.name, arguments)
+        else:
+            self._omits_cut = True
         if tool.is_search:
             out.append(search_call(block.key, block.call_id, arguments))
             return
         if tool.wrapped:
             out.append(de.CallArguments(block.key, custom_input(arguments)))
-        out.append(de.Ended(block.key, "completed" if is_object(arguments) else "incomplete"))
+        out.append(de.Ended(block.key, "completed" if is_whole else "incomplete"))
 
     # -- the end
 
@@ -324,7 +328,7 @@ class BedrockDecoder:
         self._leave(out)
         if self._kept:
             kept = [self._kept[index] for index in sorted(self._kept)]
-            out.append(de.Kept(Raw(_encode(kept)), self._is_essential))
+            out.append(de.Kept(Raw(_encode(kept)), self._is_essential, self._omits_cut))
         reason: Literal["max_output_tokens", "content_filter"] | None = None
         if self._stop_reason in _LENGTH:
             reason = "max_output_tokens"
