@@ -119,7 +119,7 @@ class Bench:
     def note(self, name: str, unit: str, values: dict[str, float]) -> None:
         """Keep one result, and print it."""
         self.results[name] = {"unit": unit, "values": values}
-        floor = values.get("nginx")
+        floor = max(values.get("nginx", 0), 0)  # what nginx adds may be lost in the noise
         shown = "  ".join(
             f"{one} {value:.1f}" + (f" ({value / floor:.1f}x)" if floor else "") for one, value in values.items()
         )

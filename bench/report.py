@@ -72,7 +72,7 @@ def _plans(plans: dict[str, list[str]]) -> str:
 def _cell(name: str, value: float, floor: float | None, *, is_rate: bool) -> str:
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
     ratio = ""
-    if floor and value > 0 and name != "nginx":
+    if floor and min(floor, value) > 0 and name != "nginx":  # what nginx adds may be lost in the noise
         ratio = f" (1/{floor / value:.1f})" if is_rate else f" ({value / floor:.1f}x)"
     return f"{name.removeprefix('sqlite:')} {shown}{ratio}"
 
