@@ -28,6 +28,7 @@ from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, 
 from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, medians, request_file
 
 _CONVERSATIONS = 16
+_COMPACTING: Json = {"context_management": [{"type": "compaction", "compact_threshold": 20_000}]}
 _TURNS = ((1, 10, "1-10"), (11, 45, ""), (46, 55, "46-55"), (56, 190, ""), (191, 200, "191-200"))
 
 
@@ -101,6 +102,7 @@ def _conversations(bench: Bench, target: Target) -> None:
         "The same, Responses provider": partial(_turn_after, target, model="native/n10"),
         "The same, Messages provider": partial(_turn_after, target, model="messages/n10"),
         "The same, by `conversation`": partial(_turn_in, target),
+        "The same, compacted at 20,000 tokens": partial(_turn_after, target, **_COMPACTING),
     }
     for name, turn in kinds.items():
         bench.note(name, "CPU us", _growth(target, turn)[0])
@@ -136,10 +138,14 @@ def _growth(target: Target, turn: Callable[..., str]) -> tuple[dict[str, float],
 
 
 def _turn_after(
-    target: Target, previous: str | None, kept: http.client.HTTPConnection | None = None, model: str = "chat/n10"
+    target: Target,
+    previous: str | None,
+    kept: http.client.HTTPConnection | None = None,
+    model: str = "chat/n10",
+    **more: Any,
 ) -> str:
     link = {"previous_response_id": previous} if previous else {}
-    return str(ask(target, body_1kb(model) | link, kept)["id"])
+    return str(ask(target, body_1kb(model, **more) | link, kept)["id"])
 
 
 def _turn_in(target: Target, conversation: str | None, kept: http.client.HTTPConnection) -> str:

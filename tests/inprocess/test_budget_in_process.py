@@ -18,11 +18,16 @@ from typing import Any
 import msgspec
 import pytest
 from tests.inprocess.rig import Rig
-from tests.unit.engine.storied import Teller, entries_of
+from tests.store.conformance import save, usage
+from tests.unit.engine.storied import PROJECT, Teller, Told, compaction, entries_of, ports_of
 
 from antiphon.app import dialects
 from antiphon.engine.assembler import Assembler
+from antiphon.engine.compaction import Summary, wants_compaction
+from antiphon.engine.context import build_context
+from antiphon.engine.context_base import Origin
 from antiphon.engine.growing import Growing
+from antiphon.engine.links import Links
 from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.response import new_response
 from antiphon.providers.anthropic import Anthropic
@@ -33,6 +38,7 @@ from antiphon.providers.transport import Deadlines, Transport
 from antiphon.runs import run as run_module
 from antiphon.runs.log import EventLog
 from antiphon.runs.run import Run
+from antiphon.store.sqlite import open_sqlite
 
 EVENTS = 200
 LINKS = 30
@@ -183,6 +189,30 @@ def test_a_turn_costs_what_it_adds_to_its_chain(name: DialectName) -> None:
     growing, teller = Growing(), Teller(Random(0), name, "s")
     costs = [turn() for _ in range(100)]
     assert statistics.median(costs[-30:]) <= 1.1 * statistics.median(costs[10:40])
+
+
+async def test_a_turn_after_a_compaction_costs_what_it_adds(tmp_path: Path) -> None:
+    store, links, teller = await open_sqlite(tmp_path / "a.db"), Links(), Teller(Random(0), "responses", "s")
+    threshold = {"context_management": [{"type": "compaction", "compact_threshold": 1_000_000}]}
+    previous: Told | None = None
+    costs: list[int] = []
+    for number in range(100):
+        items = teller.asked([] if previous is None else previous.owed)
+        if number == 20:
+            items.insert(0, compaction(Summary("They talked.")))
+        link = {} if previous is None else {"previous_response_id": previous.row.id}
+        request = parse_request(msgspec.json.encode({"model": "m", "input": items} | threshold | link))
+        with Counter() as counter:
+            context = await build_context(request, ports_of(store, links), Origin(PROJECT))
+            assert not wants_compaction(context.turn(request), lambda estimate: estimate)
+        costs.append(counter.calls)
+        seen = links.seen(None if previous is None else previous.row.id)
+        previous = teller.told(previous, items)
+        await save(store, previous.row, usage(previous.row))
+        if seen is not None:
+            links.keep(previous.row, seen)
+    await store.close()
+    assert statistics.median(costs[-30:]) <= 1.1 * statistics.median(costs[30:60])
 
 
 async def test_a_call_over_a_connection_keeps_its_budget() -> None:

@@ -38,7 +38,7 @@ from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning, ReplayR
 from .assembler import Assembler
 from .carrier import Sealer
 from .context_base import Context
-from .estimate import estimate_tokens
+from .estimate import turn_tokens
 from .history import COMPACTION, TRIGGER, is_compaction
 from .ports import Ports
 from .upstream import open_upstream
@@ -84,11 +84,14 @@ def compaction_item(item_id: str, encrypted_content: str) -> msgspec.Raw:
     return msgspec.Raw(_encode({"type": "compaction", "id": item_id, "encrypted_content": encrypted_content}))
 
 
-def expand(entries: Sequence[Entry], sealer: Sealer, project: str) -> list[Entry]:
-    """The entries with our compaction items opened. Raises InvalidRequest for one that cannot be read here."""
+def expand(entries: Sequence[Entry], sealer: Sealer, project: str, before: Sequence[Entry] = ()) -> list[Entry]:
+    """The entries with our compaction items opened, after those `before`, which were opened already.
+
+    Raises InvalidRequest for one that cannot be read here.
+    """
     if not _has_opaque(entries):
-        return [*entries]
-    expanded: list[Entry] = []
+        return [*before, *entries]
+    expanded = [*before]
     for entry in entries:
         if not isinstance(entry, Opaque) or not is_compaction(entry):
             expanded.append(entry)
@@ -131,7 +134,7 @@ def wants_compaction(turn: Turn, corrected: Callable[[int], int]) -> bool:
             raise InvalidRequest("A compaction_trigger must be the last item of the input.", param="input")
         return True
     threshold = turn.request.compact_threshold
-    return threshold is not None and corrected(estimate_tokens(turn.request, turn.context)) >= threshold
+    return threshold is not None and corrected(turn_tokens(turn)) >= threshold
 
 
 def _has_opaque(entries: Sequence[Entry]) -> bool:

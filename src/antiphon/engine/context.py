@@ -67,7 +67,8 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -
         latest.append(in_parts(entry) if isinstance(entry, Message) else await history.opened(entry))
     known = history.known
     if known is None or any(map(changes_context, latest)):
-        entries = (*expand([*history.entries, *latest], ports.sealer, origin.project),)
+        before = history.opened_items((), history.entries) if known is None else known.entries
+        entries = (*history.opened_items(before, latest),)
         past, pairs = None, Pairs()
         pairs.read(entries)
     else:
@@ -85,6 +86,7 @@ class _History:
         self.known: Known | None = None
         self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
         self._store = ports.store
+        self._sealer = ports.sealer
         self._origin = origin
         self._kept = ports.links
         self._conversations = ports.conversations
@@ -132,14 +134,21 @@ class _History:
             local.append(link)
             oldest = link.stored.previous_response_id
         local.reverse()
-        stored = Chain(()) if oldest is None else await self._kept.chain(self._store, self._origin.project, oldest)
+        stored = Chain(()) if oldest is None else await self._chain(oldest)
         if stored is None or not local:
             return stored
         links = [*stored.links, *local]
-        return Chain(links, known_of(links))
+        return Chain(links, known_of(links, self.opened_items))
+
+    async def _chain(self, response_id: str) -> Chain | None:
+        return await self._kept.chain(self._store, self._origin.project, response_id, self.opened_items)
+
+    def opened_items(self, before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+        """See `Opened`."""
+        return expand(entries, self._sealer, self._origin.project, before)
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
-        found = await self._conversations.read(self._store, conversation)
+        found = await self._conversations.read(self._store, conversation, self.opened_items)
         if isinstance(found, Known):
             self.known, self.entries = found, found.entries
             return

@@ -18,7 +18,7 @@ from antiphon.store.store import Store
 
 from .conversation_items import conversation_entries
 from .growing import Growing, Known
-from .history import changes_context
+from .history import Opened, grown
 from .recent import Recent
 
 _MAX_BYTES: Final = 16 << 20
@@ -33,9 +33,9 @@ class _Kept:
     end: int = 0
     size_bytes: int = 0
 
-    def add(self, items: Sequence[ConversationItem], entries: Sequence[Entry], end: int) -> None:
-        """The items that follow, and what they say; all there were before `end`, and perhaps later ones."""
-        self.growing.add(entries)
+    def add(self, items: Sequence[ConversationItem], growing: Growing, end: int) -> None:
+        """The items that follow, and what is said with them; all there were before `end`, and perhaps later ones."""
+        self.growing = growing
         self.end = max(end, items[-1].position + 1 if items else 0)
         self.size_bytes += sum(len(item.body) + len(item.record or b"") for item in items)
 
@@ -46,17 +46,19 @@ class Conversations:
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
-    async def read(self, store: Store, row: ConversationRow) -> Known | list[Entry]:
+    async def read(self, store: Store, row: ConversationRow, opened: Opened) -> Known | list[Entry]:
         """What a conversation says: as what goes on, or where its items change what others say, one by one.
 
-        Raises InvalidRequest for an output without its call, and StoreUnavailable.
+        Raises as `grown`, and StoreUnavailable.
         """
         kept = self._take(row)
         items = await store.all_items(row.id, first=kept.end) if kept.end < row.next_position else []
         entries = conversation_entries(items)
-        if row.holes or any(isinstance(entry, Reasoning) or changes_context(entry) for entry in entries):
+        is_plain = not (row.holes or any(isinstance(entry, Reasoning) for entry in entries))
+        growing = grown(kept.growing, entries, opened) if is_plain else None
+        if growing is None:
             return entries if kept.end == 0 else conversation_entries(await store.all_items(row.id))
-        kept.add(items, entries, row.next_position)
+        kept.add(items, growing, row.next_position)
         if self._kept.fits(kept.size_bytes):
             self._kept.put(row.id, kept, kept.size_bytes)
         self._kept.make_room()

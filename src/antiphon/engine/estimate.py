@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.protocol.items import ContentPart, InputFile, InputImage, Item, Message
 from antiphon.protocol.request import CreateResponse
-from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning
+from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning, Turn
 
 BYTES_PER_TOKEN: Final = 4
 IMAGE_TOKENS: Final = 800
@@ -61,6 +61,17 @@ def estimate_tokens(request: CreateResponse, entries: Iterable[Entry]) -> int:
     fixed = len((request.instructions or "").encode()) + sum(len(tool) for tool in request.tools_raw)
     schema = request.text.format.schema
     return (fixed + len(schema or b"")) // BYTES_PER_TOKEN + sum(tokens_of(entry) for entry in entries)
+
+
+def turn_tokens(turn: Turn) -> int:
+    """The same of a turn; what has been counted of its past is not counted again."""
+    past = turn.past
+    if past is None or past.counted.length > past.length:  # another turn went on from there
+        return estimate_tokens(turn.request, turn.context)
+    counted = past.counted
+    counted.tokens += sum(map(tokens_of, turn.context[counted.length : past.length]))
+    counted.length = past.length
+    return estimate_tokens(turn.request, turn.latest) + counted.tokens
 
 
 def tokens_of(entry: Entry) -> int:

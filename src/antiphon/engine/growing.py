@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from antiphon.providers.base import Entry, Past, Rendered
+from antiphon.providers.base import Counted, Entry, Past, Rendered
 
 from .pairs import Pairs
 from .shown import showing
@@ -33,6 +33,7 @@ class Growing:
         self._kinds = frozenset[type]()
         self._shows_media = False
         self._rendered = Rendered()
+        self._counted = Counted()
 
     def add(self, entries: Sequence[Entry]) -> None:
         """What follows. Raises as `Pairs.read`, and then nothing more may be asked of it."""
@@ -41,7 +42,12 @@ class Growing:
         self._kinds |= frozenset(map(type, entries))
         self._shows_media = self._shows_media or bool(showing(entries))
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All of them until now."""
+        return self._entries
+
     def known(self) -> Known:
         """All of it until now."""
-        past = Past(len(self._entries), self._kinds, self._shows_media, self._rendered)
+        past = Past(len(self._entries), self._kinds, self._shows_media, self._rendered, self._counted)
         return Known(tuple(self._entries), past, self._pairs.copy())

@@ -5,7 +5,7 @@ A response stores its own new input items, its output and, per model turn, the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -53,6 +53,8 @@ _decode_turns: Final = msgspec.json.Decoder(tuple[StoredTurn, ...]).decode
 _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
+Opened = Callable[[Sequence[Entry], Sequence[Entry]], Sequence[Entry]]
+"""What is known already, and entries that follow: all of them, with our compaction items opened."""
 COMPACTION: Final = "compaction"
 TRIGGER: Final = "compaction_trigger"
 
@@ -83,7 +85,8 @@ class Link:
     `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
     which a client may answer though no model asked for them. `has_reasoning`: a client sent items of it, and they stand
     among the entries. `is_kept`: False for a background response with store:false, which is there for a while only to
-    be polled. `is_plain`: the entries stand in every later context as they are here. `growing`: see `known_of`.
+    be polled. `is_plain`: the entries stand in every later context as they are here, or as what a compaction among
+    them leaves. `growing`: see `known_of`.
     """
 
     def __init__(self, stored: StoredResponse) -> None:
@@ -102,18 +105,34 @@ class Link:
             for item in output[turn.first : turn.end]
             if isinstance(item, CALLS)
         )
-        self.is_plain = not (
-            self.has_reasoning
-            or self.abandoned
-            or stored.conversation is not None
-            or any(map(changes_context, self.entries))
-        )
+        self.is_plain = not (self.has_reasoning or self.abandoned or stored.conversation is not None)
+
+    def follow(self, growing: Growing, opened: Opened) -> Growing | None:
+        """What is said before it and in it; None where that is not what goes on. Raises as `grown`."""
+        following = grown(growing, self.entries, opened) if self.is_plain else None
+        self.is_plain = following is not None
+        return following
 
 
-def known_of(chain: Sequence[Link]) -> Known | None:
+def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing | None:
+    """What is said with the entries that follow; None where later ones may change it.
+
+    A compaction leaves something new, which grows from there on. Raises InvalidRequest for an output without its call,
+    and for a compaction item that cannot be read.
+    """
+    if any(map(changes_context, entries)):
+        entries = opened(growing.entries, entries)
+        if any(map(changes_context, entries)):  # a provider's own, which that provider alone reads
+            return None
+        growing = Growing()
+    growing.add(entries)
+    return growing
+
+
+def known_of(chain: Sequence[Link], opened: Opened) -> Known | None:
     """What a chain says that its owner holds link by link, kept with the last of them; None where some are not plain.
 
-    Raises InvalidRequest for an output without its call.
+    Raises as `grown`.
     """
     newest = chain[-1]
     if newest.growing is None:
@@ -126,7 +145,10 @@ def known_of(chain: Sequence[Link]) -> Known | None:
             before.growing = None  # it goes over
         growing = growing or Growing()
         for link in latest:
-            growing.add(link.entries)
+            following = link.follow(growing, opened)
+            if following is None:
+                return None
+            growing = following
         newest.growing = growing
     return newest.growing.known()
 

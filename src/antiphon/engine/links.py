@@ -21,7 +21,7 @@ from antiphon.store.base import Removals, StoredResponse
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
-from .history import Link
+from .history import Link, Opened
 from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
@@ -51,14 +51,18 @@ class _Whole:
     expires_at: float = math.inf
     size_bytes: int = 0
 
-    def add(self, link: Link) -> None:
-        """The link that follows."""
+    def add(self, link: Link, opened: Opened) -> bool:
+        """The link that follows; False if the chain does not go on with it."""
         stored = link.stored
-        self.growing.add(link.entries)
+        growing = link.follow(self.growing, opened)
+        if growing is None:
+            return False
+        self.growing = growing
         self.links.append(link)
         self.size_bytes += _COPIES * stored.size_bytes
         if stored.expires_at is not None:
             self.expires_at = min(self.expires_at, stored.expires_at)
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -84,24 +88,23 @@ class Links:
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
-    async def chain(self, store: Store, project: str, response_id: str) -> Chain | None:
+    async def chain(self, store: Store, project: str, response_id: str, opened: Opened) -> Chain | None:
         """The response and all it follows; None if one of them is absent, deleted, expired or another project's.
 
         One query, but for a long chain that is new to a process which knows others, and for one of whose project
-        something was removed. Raises InvalidRequest (previous_response_not_finished; an output without its call) and
-        StoreUnavailable.
+        something was removed. Raises as `grown`, InvalidRequest (previous_response_not_finished) and StoreUnavailable.
         """
         removals: Removals | None = None
-        whole = self._whole(response_id)
+        whole = self._whole(response_id, project, opened)
         if whole is not None:
             removals = await store.removals(project)
-            if whole is not self._whole(response_id):  # meanwhile it has gone over to a response that follows
+            if whole is not self._whole(response_id, project, opened):  # it has gone over to a response that follows
                 whole = None
         if whole is None or removals is None or not self._is_there(response_id, whole, project, removals):
             links = await self._walk(store, project, response_id, removals)
             if links is None:
                 return None
-            whole = self._whole(response_id) or self._made_whole(links)
+            whole = self._whole(response_id, project, opened) or self._made_whole(links, opened)
             if whole is None:
                 return Chain(links)
         return Chain(tuple(whole.links), whole.growing.known())
@@ -140,7 +143,7 @@ class Links:
         self._put(_Kept(stored, None, seen))
         self._kept.make_room()
 
-    def _whole(self, response_id: str) -> _Whole | None:
+    def _whole(self, response_id: str, project: str, opened: Opened) -> _Whole | None:
         """The chain that this response ends, if it or the one before it is known whole."""
         kept = self._kept.get(response_id)
         if kept is None or kept.whole is not None:
@@ -148,25 +151,24 @@ class Links:
         before = self._kept.get(kept.stored.previous_response_id or "")
         if before is None or before.whole is None:
             return None
-        if before.seen != kept.seen or before.stored.project != kept.stored.project:
+        if before.seen != kept.seen or before.stored.project != project:
             return None
         link = kept.link or _read(kept)
         whole = before.whole
         self._give(before, None)
-        if link.is_plain:
-            whole.add(link)
+        if whole.add(link, opened):
             self._give(kept, whole)
         return kept.whole
 
-    def _made_whole(self, links: Sequence[Link]) -> _Whole | None:
+    def _made_whole(self, links: Sequence[Link], opened: Opened) -> _Whole | None:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
         size_bytes = _COPIES * sum(link.stored.size_bytes for link in links)
         if kept is None or not self._kept.fits(size_bytes) or not all(link.is_plain for link in links):
             return None
         whole = _Whole()
-        for link in links:
-            whole.add(link)
+        if not all(whole.add(link, opened) for link in links):
+            return None
         self._give(kept, whole)
         self._kept.make_room()
         return whole

@@ -25,7 +25,7 @@ from .assembler import Assembler, Emit
 from .compaction import compact_context, compaction_item, wants_compaction
 from .context import build_context
 from .context_base import Context, Origin
-from .estimate import estimate_tokens
+from .estimate import turn_tokens
 from .history import StoredTurn
 from .ports import Ports, Reply
 from .recovery import Checkpoint, restore
@@ -227,7 +227,7 @@ class _Loop:
         """Hold our estimate of a first model turn against what the provider counted."""
         counted = self._assembler.usage.input_tokens
         if len(self._assembler.turns) == 1 and counted and self._ports.learned.is_due(target.name):
-            self._ports.learned.observe(target.name, estimate_tokens(turn.request, turn.context), counted)
+            self._ports.learned.observe(target.name, turn_tokens(turn), counted)
 
     async def _open(self, turn: Turn, targets: tuple[Target, ...]) -> Answering:
         """Open the upstream; a context that is too long is cut from its beginning where the request allows it."""

@@ -17,7 +17,7 @@ from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import CALL_OUTPUTS, CALLS, Message
 from antiphon.providers.base import Entry, ModelTurn, Target, Turn
 
-from .estimate import estimate_tokens, tokens_of
+from .estimate import tokens_of, turn_tokens
 
 _LIMIT: Final = re.compile(
     r"(?:maximum|limit|window)\D{0,60}?(\d{4,8})|(\d{4,8})\s*(?:maximum|token limit)", re.IGNORECASE
@@ -46,13 +46,13 @@ class Trimmer:
         """The turn cut further, after a model said that it is too long; None if it may not or cannot be."""
         if not self._is_allowed or fault.kind != "context_overflow":
             return None
-        sent = self._corrected(estimate_tokens(self._turn.request, self._turn.context))
+        sent = self._corrected(turn_tokens(self._turn))
         return self._cut(int(min(sent, _named_limit(fault.message) or sent) * _SHARE_AFTER_REFUSAL))
 
     def _cut(self, room: int) -> Turn | None:
         """The turn without its oldest exchanges; None if nothing was dropped."""
         entries = self._turn.context
-        size = self._corrected(estimate_tokens(self._turn.request, entries))
+        size = self._corrected(turn_tokens(self._turn))
         starts = exchange_starts(entries)
         dropped: set[int] = set()
         for start, end in pairwise(starts):

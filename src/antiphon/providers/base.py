@@ -144,18 +144,27 @@ class Rendered:
     writer: object = None
 
 
+@dataclass(slots=True, eq=False)
+class Counted:
+    """What the first `length` entries of a chain come to, in tokens as we estimate them."""
+
+    length: int = 0
+    tokens: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
     """What a context begins with, and the contexts of its chain's next turns too: its first `length` entries.
 
     What is known of all of them need not be found out again: their types, and whether images, files or videos are among
-    them. `rendered` is shared by the turns of the chain.
+    them. `rendered` and `counted` are shared by the turns of the chain.
     """
 
     length: int
     kinds: frozenset[type]
     shows_media: bool
     rendered: Rendered
+    counted: Counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -9,14 +12,54 @@ from typing import Any
 import msgspec
 from tests.store.conformance import response
 
+from antiphon.access.secret import Secret
+from antiphon.app import dialects
+from antiphon.engine.carrier import Sealer
+from antiphon.engine.compaction import Summary, compaction_item, expand
 from antiphon.engine.history import Link, StoredTurn
+from antiphon.engine.links import Links
+from antiphon.engine.ports import Ports
 from antiphon.protocol.ids import output_item_id
 from antiphon.providers.base import DialectName, Entry, ReplayRecord
 from antiphon.store.base import StoredResponse
+from antiphon.store.store import Store
 
 Json = dict[str, Any]
+PROJECT = "proj_a"
+SEALER = Sealer(Secret.of(b"the tests' own secret, 32 bytes!").sealing)
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
 _encode = msgspec.json.encode
+
+
+def ports_of(store: Store, links: Links) -> Ports:
+    """What contexts are built of, without models."""
+
+    def nothing(*_: object) -> Any:
+        raise AssertionError("no context needs it")
+
+    return Ports(
+        store=store,
+        resolve=nothing,
+        dialects=dialects(),
+        send=nothing,
+        sealer=SEALER,
+        now=time.time,
+        sleep=asyncio.sleep,
+        retention_s=None,
+        links=links,
+    )
+
+
+def opened(before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+    """As the contexts of this project open them."""
+    return expand(entries, SEALER, PROJECT, before)
+
+
+def compaction(summary: Summary, family: str = "compaction", blocks: bytes = b"") -> Json:
+    """A compaction item of ours with a summary, or with what a provider has made."""
+    record = ReplayRecord(family, "", "", msgspec.Raw(blocks or _encode(summary)))
+    made: Json = msgspec.json.decode(compaction_item("cmp_1", SEALER.seal(record, PROJECT)))
+    return made
 
 
 @dataclass

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.engine.storied import PROJECT, compaction, opened
 
+from antiphon.engine.compaction import Summary
 from antiphon.engine.conversation_items import conversation_entries
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.growing import Known
@@ -15,8 +17,6 @@ from antiphon.protocol.items import Message
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow
 from antiphon.store.store import Store
-
-PROJECT = "proj_a"
 
 
 class Asked:
@@ -50,7 +50,7 @@ async def begun(store: Store, name: str, *items: ConversationItem) -> str:
 async def read(known: Conversations, store: Any, name: str, rows: Store) -> list[Entry]:
     row = await rows.load_conversation(PROJECT, name)
     assert row is not None
-    found = await known.read(store, row)
+    found = await known.read(store, row, opened)
     return [*found.entries] if isinstance(found, Known) else found
 
 
@@ -92,7 +92,20 @@ async def test_items_that_change_what_others_say_are_read_one_by_one(store: Stor
         assert len(await read(known, asked, name, store)) == 3
     row = await store.load_conversation(PROJECT, name)
     assert row is not None
-    assert not isinstance(await known.read(store, row), Known)
+    assert not isinstance(await known.read(store, row, opened), Known)
+
+
+async def test_a_conversation_begins_anew_with_its_summary(store: Store) -> None:
+    known, asked = Conversations(), Asked(store)
+    name = await begun(store, "c", item("a"), item("b"))
+    await read(known, asked, name, store)
+    summary = compaction(Summary("They talked.", (msgspec.Raw(item("b").body),)))
+    assert await store.add_items(PROJECT, name, (ConversationItem("cmp_1", msgspec.json.encode(summary)), item("c")))
+    for _ in range(2):
+        said = await read(known, asked, name, store)
+        assert ids(said)[1:] == ["b", "c"]
+        assert said == opened((), conversation_entries(await store.all_items(name)))
+    assert asked.taken() == [2, 2]
 
 
 async def test_a_conversation_with_holes_is_read_one_by_one(store: Store) -> None:

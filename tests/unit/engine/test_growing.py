@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -12,27 +10,23 @@ import msgspec
 import pytest
 from tests.store.conformance import save, usage
 from tests.unit.engine.conftest import Clock
-from tests.unit.engine.storied import PNG, Json, Teller, Told
+from tests.unit.engine.storied import PNG, PROJECT, SEALER, Json, Teller, Told, compaction, opened, ports_of
 
-from antiphon.access.secret import Secret
-from antiphon.app import dialects
-from antiphon.engine.carrier import Sealer
-from antiphon.engine.compaction import Summary, compaction_item
+from antiphon.engine.compaction import Summary
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Context, Origin
+from antiphon.engine.estimate import turn_tokens
 from antiphon.engine.history import Link, known_of
 from antiphon.engine.links import Links
 from antiphon.engine.pairs import Pairs
-from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import ApiError, InvalidRequest
 from antiphon.protocol.items import FunctionCall, FunctionCallOutput
 from antiphon.protocol.parsing import parse_request
+from antiphon.protocol.request import CreateResponse
 from antiphon.providers.base import ReplayRecord, Target, Vendor
 from antiphon.providers.quirks import ChatQuirks, Quirks
 from antiphon.store.store import Store
 
-PROJECT = "proj_a"
-SEALER = Sealer(Secret.of(b"the tests' own secret, 32 bytes!").sealing)
 IMAGES = Quirks(chat_completions=ChatQuirks(inputs=frozenset({"image"})))
 THOUGHTS = {
     "chat_completions": b'{"reasoning_content":"hm"}',
@@ -46,23 +40,6 @@ TARGETS = [
     Target(Vendor("claude", "anthropic", "https://a.example", scope="s"), "claude-sonnet-4-6"),
     Target(Vendor("native", "responses", "https://a.example", scope="s"), "m"),
 ]
-
-
-def ports_of(store: Store, links: Links) -> Ports:
-    def nothing(*_: object) -> Any:
-        raise AssertionError("no context needs it")
-
-    return Ports(
-        store=store,
-        resolve=nothing,
-        dialects=dialects(),
-        send=nothing,
-        sealer=SEALER,
-        now=time.time,
-        sleep=asyncio.sleep,
-        retention_s=None,
-        links=links,
-    )
 
 
 async def context_of(store: Store, links: Links, previous: str | None, items: list[Json]) -> Context | str:
@@ -106,6 +83,9 @@ class Chains:
         assert known.call_ids == anew.call_ids
         assert known.own_input == anew.own_input
         assert anew.past is None
+        for context in (known, known):  # the second time, what was counted before is there
+            turn = context.turn(CreateResponse(model="m"))
+            assert turn_tokens(turn) == turn_tokens(replace(turn, past=None))
         self.resumed += known.past is not None and known.past.rendered.length > 0
         assert sent(known, items, self.target) == sent(anew, items, self.target)
         return True
@@ -137,7 +117,10 @@ class Chains:
 
     def odd(self, items: list[Json]) -> list[Json]:
         """Input of a kind that changes what stands before it, that refers to it, or that nobody asked for."""
-        summary = ReplayRecord("compaction", "", "", msgspec.Raw(msgspec.json.encode(Summary("They talked."))))
+        kept = (msgspec.Raw(b'{"role":"user","content":"my last words"}'),)
+        summary = Summary("They talked.", self.random.choice([(), kept]), self.random.random() < 0.7)
+        blob = compaction(summary, "responses", b'{"type":"compaction","encrypted_content":"e"}')
+        compacted = self.random.choice([compaction(summary), compaction(summary), blob])
         bodies = [msgspec.json.decode(told.row.body) for told in self.told]
         said = [item["id"] for body in bodies for item in body["output"] if item["type"] == "message"]
         name = f"own_{self.random.randrange(1_000)}"
@@ -146,7 +129,7 @@ class Chains:
         blocks = msgspec.Raw(THOUGHTS[vendor.dialect])
         sealed = SEALER.seal(ReplayRecord(vendor.dialect, vendor.scope, self.target.model, blocks), PROJECT)
         kinds: list[list[Json]] = [
-            [msgspec.json.decode(compaction_item("cmp_1", SEALER.seal(summary, PROJECT))), *items],
+            [compacted, *items],
             [*items, {"type": "function_call_output", "call_id": "call_0", "output": "nobody asked"}],
             [{"type": "item_reference", "id": self.random.choice(said) if said else "msg_1"}, *items],
             [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed}, said_before, *items],
@@ -292,7 +275,7 @@ def test_a_chain_that_a_connection_holds_goes_on_and_branches(seed: int) -> None
         told = teller.told(before[-1][0] if before else None)
         chain = [*before, (told, Link(told.row))]
         chains.append(chain)
-        known = known_of([link for _, link in chain])
+        known = known_of([link for _, link in chain], opened)
         assert known is not None
         assert known.entries == tuple(entry for _, link in chain for entry in link.entries)
         items = teller.asked(told.owed)
@@ -303,11 +286,38 @@ def test_a_chain_that_a_connection_holds_goes_on_and_branches(seed: int) -> None
     assert resumed
 
 
-def test_a_chain_with_compactions_that_a_connection_holds_is_walked() -> None:
+async def test_another_project_opens_nothing_of_a_chain(store: Store) -> None:
+    chains = Chains(store, 0)
+    first = await chains.answer(None, [], is_ours=False)
+    items = [compaction(Summary("They talked."))]
+    assert await chains.ask(first, items)
+    second = await chains.answer(first, items)
+
+    def refused(*_: object) -> Any:
+        raise AssertionError("it is not theirs to open")
+
+    assert await chains.links.chain(store, "proj_b", second.row.id, refused) is None
+    assert await chains.ask(second, chains.teller.asked(second.owed))
+
+
+def test_a_chain_that_only_its_provider_has_compacted_is_walked() -> None:
     teller = Teller(Random(0), "responses", "s")
     plain = Link(teller.told(None).row)
     odd = Link(teller.told(None, [{"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}]).row)
-    assert known_of([plain]) is not None
-    assert known_of([plain, odd]) is None
-    assert known_of([plain, odd, Link(teller.told(None).row)]) is None
-    assert known_of([plain]) is not None
+    assert known_of([plain], opened) is not None
+    assert known_of([plain, odd], opened) is None
+    assert known_of([plain, odd, Link(teller.told(None).row)], opened) is None
+    assert known_of([plain], opened) is not None
+
+
+def test_a_chain_that_a_connection_holds_begins_anew_with_its_summary() -> None:
+    teller = Teller(Random(0), "responses", "s")
+    first = Link(teller.told(None).row)
+    item = compaction(Summary("They talked."))
+    links = [first, Link(teller.told(None, [item]).row), Link(teller.told(None).row)]
+    anew = opened((), [entry for link in links for entry in link.entries])
+    for count in (1, 2, 3):
+        known = known_of(links[:count], opened)
+        assert known is not None
+        assert [*known.entries] == opened((), [entry for link in links[:count] for entry in link.entries])
+    assert len(anew) < sum(len(link.entries) for link in links)
