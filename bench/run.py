@@ -235,6 +235,15 @@ def _measure(bench: Bench, given: argparse.Namespace) -> None:
         soak(bench, given.soak * 60)
 
 
+def _merged(before: Json, now: Json) -> Json:
+    """The results of both, a new one behind the one that it was measured after."""
+    names = list(before)
+    for last, name in zip(["", *now], now, strict=False):
+        if name not in names:
+            names.insert(names.index(last) + 1 if last else 0, name)
+    return {name: (now if name in now else before)[name] for name in names}
+
+
 def main() -> None:
     given = _options()
     FOLDER.mkdir(exist_ok=True)
@@ -249,7 +258,7 @@ def main() -> None:
         kept = FOLDER / "results.json"
         if given.add and kept.exists():
             results, plans = msgspec.json.decode(kept.read_bytes())
-            bench.results, bench.plans = results | bench.results, plans | bench.plans
+            bench.results, bench.plans = _merged(results, bench.results), plans | bench.plans
         kept.write_bytes(msgspec.json.format(msgspec.json.encode([bench.results, bench.plans])))
         if given.write:
             write_report(ROOT / "docs", bench.results, bench.plans)
