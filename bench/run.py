@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -238,10 +239,11 @@ def _measure(bench: Bench, given: argparse.Namespace) -> None:
 def _merged(before: Json, now: Json) -> Json:
     """The results of both, a new one behind the one that it was measured after."""
     names = list(before)
-    for last, name in zip(["", *now], now, strict=False):
+    for last, name in pairwise(["", *now]):
         if name not in names:
             names.insert(names.index(last) + 1 if last else 0, name)
-    return {name: (now if name in now else before)[name] for name in names}
+    both = before | now
+    return {name: both[name] for name in names}
 
 
 def main() -> None:

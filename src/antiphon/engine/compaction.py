@@ -93,7 +93,7 @@ def expand(entries: Sequence[Entry], sealer: Sealer, project: str, before: Seque
         return [*before, *entries]
     expanded = [*before]
     for entry in entries:
-        if not isinstance(entry, Opaque) or not is_compaction(entry):
+        if not is_compaction(entry):
             expanded.append(entry)
             continue
         sealed = msgspec.json.decode(entry.raw, type=_Sealed).encrypted_content

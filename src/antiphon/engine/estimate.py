@@ -56,22 +56,24 @@ class LearnedEstimates:
         return round(estimated * self._factors.get(target, 1.0))
 
 
-def estimate_tokens(request: CreateResponse, entries: Iterable[Entry]) -> int:
-    """Tokens of a whole request: its context, instructions, tools and output schema."""
-    fixed = len((request.instructions or "").encode()) + sum(len(tool) for tool in request.tools_raw)
-    schema = request.text.format.schema
-    return (fixed + len(schema or b"")) // BYTES_PER_TOKEN + sum(tokens_of(entry) for entry in entries)
-
-
 def turn_tokens(turn: Turn) -> int:
-    """The same of a turn; what has been counted of its past is not counted again."""
+    """Tokens of a whole request: its context, instructions, tools and output schema.
+
+    What has been counted of its past is not counted again.
+    """
     past = turn.past
     if past is None or past.counted.length > past.length:  # another turn went on from there
-        return estimate_tokens(turn.request, turn.context)
+        return _counted(turn.request, turn.context)
     counted = past.counted
     counted.tokens += sum(map(tokens_of, turn.context[counted.length : past.length]))
     counted.length = past.length
-    return estimate_tokens(turn.request, turn.latest) + counted.tokens
+    return _counted(turn.request, turn.latest) + counted.tokens
+
+
+def _counted(request: CreateResponse, entries: Iterable[Entry]) -> int:
+    fixed = len((request.instructions or "").encode()) + sum(len(tool) for tool in request.tools_raw)
+    schema = request.text.format.schema
+    return (fixed + len(schema or b"")) // BYTES_PER_TOKEN + sum(tokens_of(entry) for entry in entries)
 
 
 def tokens_of(entry: Entry) -> int:

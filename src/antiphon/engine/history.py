@@ -6,7 +6,7 @@ A response stores its own new input items, its output and, per model turn, the r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 
@@ -174,14 +174,14 @@ def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Ent
     return entries + [item for item in output[position:] if is_compaction(item)]
 
 
-def is_compaction(entry: Entry, kind: str = COMPACTION) -> bool:
+def is_compaction(entry: Entry, kind: str = COMPACTION) -> TypeGuard[Opaque]:
     """A compaction, or what asks for one; between model turns it is of our own making."""
     return isinstance(entry, Opaque) and entry.type == kind
 
 
 def changes_context(entry: Entry) -> bool:
     """An item on compaction: what stands before it may be left out."""
-    return is_compaction(entry) or is_compaction(entry, TRIGGER)
+    return isinstance(entry, Opaque) and entry.type in (COMPACTION, TRIGGER)
 
 
 def is_cut_call(item: Item) -> bool:

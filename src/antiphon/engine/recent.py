@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ class _Used(Generic[T]):
 class Recent(Generic[T]):
     """Values with a name and a size."""
 
-    def __init__(self, max_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
         self._now = now
         self._known: OrderedDict[str, _Used[T]] = OrderedDict()

@@ -189,9 +189,8 @@ def _part(call: _Call) -> CallPart:
     assert call.tool is not None
     if call.is_custom:
         return CustomCallPart(call.id, CalledCustom(call.wire_name, call.arguments))
+    arguments = as_object(call.arguments)
     if call.tool.wrapped:
         # The item keeps only the input: rendered from it or from here, the call must be the same bytes.
-        arguments = wrapped_input(custom_input(as_object(call.arguments)) if call.arguments else "")
-    else:
-        arguments = as_object(call.arguments)
+        arguments = wrapped_input(custom_input(arguments) if call.arguments else "")
     return FunctionCallPart(call.id, CalledFunction(call.wire_name, arguments))

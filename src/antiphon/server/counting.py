@@ -9,7 +9,7 @@ import msgspec
 from antiphon.engine.compaction import compact_whole, compaction_item
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Context, Origin
-from antiphon.engine.estimate import estimate_tokens
+from antiphon.engine.estimate import turn_tokens
 from antiphon.engine.history import encode_input
 from antiphon.engine.ports import Ports
 from antiphon.engine.upstream import readable
@@ -177,7 +177,7 @@ class CountingEndpoint:
         await call.exchange.answer(200, body, (("antiphon-input-tokens", how),))
 
     def _estimated(self, request: CreateResponse, context: Context) -> int:
-        estimate = estimate_tokens(request, context.entries)
+        estimate = turn_tokens(context.turn(request))
         if request.model == _NO_MODEL:
             return estimate
         return self._ports.learned.corrected(self._ports.resolve(request.model)[0].name, estimate)
