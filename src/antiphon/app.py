@@ -49,8 +49,10 @@ from antiphon.server.asgi import Receive, Scope, Send
 from antiphon.server.conversations import ConversationsEndpoint
 from antiphon.server.counting import CountingEndpoint
 from antiphon.server.idempotency import Idempotency
+from antiphon.server.intake import Intake
 from antiphon.server.logs import configure_logging
 from antiphon.server.models import ModelsEndpoint
+from antiphon.server.open_files import open_files, responses_within
 from antiphon.server.openapi import OpenApiEndpoint
 from antiphon.server.probes import Probes
 from antiphon.server.prompts import Prompts, PromptsEndpoint
@@ -156,7 +158,7 @@ class Application:
         transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
         media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
         ports = _ports(settings, store, secret, router, transport, MediaFetcher(media, settings.media_max_bytes))
-        table = RunTable(ports)
+        table = RunTable(ports, _most_responses(settings))
         worker = Worker(table, _limits(settings))
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
         client = await stack.enter_async_context(GuardedClient(allow_private=settings.webhooks_allow_private))
@@ -216,7 +218,9 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
             *Probes(store, lambda: table.is_draining).routes(),
         )
     )
-    return Edge(keys, routes, idempotency, SocketServices(table, reader), settings.compat_api_prefix)
+    intake = Intake(settings.max_bodies_bytes)
+    sockets = SocketServices(table, reader, intake)
+    return Edge(keys, routes, idempotency, sockets, intake, settings.compat_api_prefix)
 
 
 def _spellings(settings: Settings) -> Spellings:
@@ -226,6 +230,17 @@ def _spellings(settings: Settings) -> Spellings:
         settings.compat_nested_format,
         settings.compat_include_usage,
     )
+
+
+def _most_responses(settings: Settings) -> int:
+    """As many as the settings say, if the files that this process may open are enough."""
+    possible = responses_within(open_files())
+    if possible < settings.max_responses:
+        logger.warning(
+            "open files bound the responses at once: raise the limit (ulimit -n, LimitNOFILE)",
+            extra={"open_files": open_files(), "responses": possible, "max_responses": settings.max_responses},
+        )
+    return min(possible, settings.max_responses)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -62,6 +62,18 @@ SETTINGS: Final = (
         "heartbeat_s", "server", "heartbeat_s", float, 15.0, "Seconds of silence before a comment is sent.", least=0.01
     ),
     Setting("max_body_bytes", "limits", "max_body_bytes", int, 64 << 20, "Largest request body in bytes.", least=1),
+    Setting(
+        "max_bodies_bytes",
+        "limits",
+        "max_bodies_bytes",
+        int,
+        512 << 20,
+        "Request bodies that one process holds at once, in bytes.",
+        least=1,
+    ),
+    Setting(
+        "max_responses", "limits", "max_responses", int, 10_000, "Responses that one process makes at once.", least=1
+    ),
     Setting("connect_s", "timeouts", "connect_s", float, 10.0, "Seconds to connect to a provider.", least=0.01),
     Setting("first_byte_s", "timeouts", "first_byte_s", float, 120.0, "Seconds until it must answer.", least=0.01),
     Setting("idle_s", "timeouts", "idle_s", float, 120.0, "Longest silence within an answer, seconds.", least=0.01),
@@ -205,6 +217,8 @@ class Settings:
     store_url: str = f"sqlite:///{_DATA_NAME}/antiphon.db"
     workers: int = 1
     max_body_bytes: int = 64 << 20
+    max_bodies_bytes: int = 512 << 20
+    max_responses: int = 10_000
     heartbeat_s: float = 15.0
     retention_days: int = 30
     connect_s: float = 10.0
@@ -263,6 +277,11 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
         raise ConfigError(
             f"ANTIPHON_STORE or [store] url is {store_url!r}: write sqlite:///PATH or "
             f"postgresql://USER:PASSWORD@HOST/DATABASE; leave it out to use {data_dir}/antiphon.db"
+        )
+    if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]):
+        raise ConfigError(
+            f"[limits] max_bodies_bytes is {values['max_bodies_bytes']} and max_body_bytes is "
+            f"{values['max_body_bytes']}: one body must fit; raise the first or lower the second"
         )
     settings: dict[str, object] = {
         **values,

@@ -29,6 +29,7 @@ from antiphon.providers.catalog import SIM, lacking_extras, load_capabilities, l
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import LOCAL_PROBE_S, VENDOR_LIST_S, Probe, ask
 from antiphon.routing.models import Router
+from antiphon.server.open_files import raise_open_files, responses_within
 
 _PACKAGES: Final = ("aiohttp", "apsw", "click", "cryptography", "httptools", "msgspec", "rich", "uvicorn", "uvloop")
 _MARKS: Final = {"ok": ("ok", "green"), "note": ("--", "dim"), "failed": ("FAILED", "bold red")}
@@ -79,6 +80,7 @@ async def _examine(overrides: Mapping[str, str | int | None]) -> list[Finding]:
         Finding("vendor", "note", f"{name}: credentials are there; pip install 'antiphon[{extra}]' to use them")
         for name, extra in lacking_extras(os.environ)
     ]
+    findings.append(_files(settings))
     findings += await _state(settings)
     return findings + await _vendors(vendors)
 
@@ -91,6 +93,16 @@ def _installation() -> list[Finding]:
         except ImportError as error:
             findings.append(Finding("package", "failed", f"{name} cannot be imported: {error}; install Antiphon again"))
     return findings
+
+
+def _files(settings: Settings) -> Finding:
+    """Whether the responses that one process may make at once have files enough for their connections."""
+    files = raise_open_files()
+    possible = responses_within(files)
+    if possible >= settings.max_responses:
+        return Finding("open files", "ok", f"{files:,} for each process")
+    detail = f"{files:,} are enough for {possible:,} responses at once, not for {settings.max_responses:,}"
+    return Finding("open files", "note", f"{detail}: raise the hard limit (ulimit -Hn, LimitNOFILE)")
 
 
 async def _state(settings: Settings) -> list[Finding]:

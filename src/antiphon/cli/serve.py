@@ -25,9 +25,11 @@ from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import Probe, probe_local
 from antiphon.routing.models import Router
 from antiphon.server.logs import configure_logging
+from antiphon.server.open_files import raise_open_files
 
 from .banner import Found, banner
 from .draining import DrainingSocket
+from .guarded_http import GuardedHttp
 
 _BACKLOG: Final = 2048
 _VARIABLES: Final = {
@@ -52,6 +54,7 @@ def serve(overrides: Mapping[str, str | int | None]) -> None:
     for name, value in overrides.items():
         if value is not None:
             os.environ[_VARIABLES[name]] = str(value)
+    raise_open_files()  # workers inherit it
     listener = bind(settings.host, settings.port)
     prepared, engines = asyncio.run(_prepare(settings))
     print(banner(_found(settings, listener, prepared, engines)), flush=True)
@@ -75,7 +78,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         "antiphon.cli.serve:build",
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=GuardedHttp,
         ws=DrainingSocket,
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,

@@ -7,10 +7,13 @@
     │   ├── Forbidden                 403  the key may not do this
     │   ├── NotFound                  404  no such thing in this project
     │   ├── MethodNotAllowed          405  the path exists, the method does not
+    │   ├── RequestTimeout            408  the request stopped coming
     │   ├── Conflict                  409  the thing is busy
     │   ├── TooLarge                  413  the body is over the limit
+    │   ├── HeadTooLarge              431  the head is over the limit
     │   ├── RateLimited               429  slow down
     │   ├── Unavailable               503  draining, or the store does not answer
+    │   │   └── Overloaded            503  this process holds as much as it may
     │   ├── ServerFault               500  our own bug, or a broken installation
     │   └── UpstreamFault             by `kind`: what the provider answered (see FAULTS)
     ├── TruncatedStream               a stream that ended without saying why the model stopped
@@ -25,6 +28,8 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
+
+_UNAVAILABLE_S: Final = 1.0
 
 
 class AntiphonError(Exception):
@@ -81,6 +86,10 @@ class MethodNotAllowed(ApiError):
     """The path exists, the method does not."""
 
 
+class RequestTimeout(ApiError):
+    """The client began a request and stopped sending it."""
+
+
 class Conflict(ApiError):
     """The thing is being changed by somebody else; `should_retry` says whether asking again can help."""
 
@@ -98,8 +107,20 @@ class TooLarge(ApiError):
     """The body is larger than the server accepts."""
 
 
+class HeadTooLarge(ApiError):
+    """The request's line and headers are larger than the server accepts."""
+
+
 class Unavailable(ApiError):
     """The server cannot serve now and says when to come back."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return retry_headers(_UNAVAILABLE_S)
+
+
+class Overloaded(Unavailable):
+    """This process holds as much as it may; others, or this one in a moment, have room."""
 
 
 class ServerFault(ApiError):
@@ -217,10 +238,13 @@ WIRE: Final[dict[type[ApiError], Wire]] = {
     Forbidden: Wire(403, "invalid_request_error", None),
     NotFound: Wire(404, "invalid_request_error", None),
     MethodNotAllowed: Wire(405, "invalid_request_error", "method_not_supported"),
+    RequestTimeout: Wire(408, "invalid_request_error", "request_timeout"),
     Conflict: Wire(409, "invalid_request_error", "conflict"),
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
+    HeadTooLarge: Wire(431, "invalid_request_error", "request_header_too_large"),
     RateLimited: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
     Unavailable: Wire(503, "server_error", "service_unavailable"),
+    Overloaded: Wire(503, "server_error", "server_is_overloaded"),
     ServerFault: Wire(500, "server_error", "server_error"),
 }
 

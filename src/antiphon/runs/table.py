@@ -13,7 +13,7 @@ from functools import partial
 
 from antiphon.engine.context_base import Origin
 from antiphon.engine.ports import Ports
-from antiphon.protocol.errors import Unavailable
+from antiphon.protocol.errors import Overloaded, Unavailable
 from antiphon.protocol.ids import new_id
 from antiphon.protocol.request import CreateResponse
 
@@ -34,8 +34,10 @@ class _Live:
 class RunTable:
     """Starts runs, cancels them, and drains them when the server stops."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, most: int = 10_000) -> None:
+        """`most`: so many runs at once; who asks for another is refused."""
         self._ports = ports
+        self._most = most
         self._live: dict[str, _Live] = {}
         self._drain_began_at: float | None = None
         self.draining = asyncio.Event()
@@ -67,8 +69,10 @@ class RunTable:
         idempotency_key: str | None = None,
         origin: Origin | None = None,
     ) -> Run:
-        """A new run, to be carried out. Raises Unavailable while the server drains."""
+        """A new run, to be carried out. Raises Overloaded, and Unavailable while the server drains."""
         self.check_open()
+        if len(self._live) >= self._most:
+            raise Overloaded(f"The server makes {self._most:,} responses at once and no more. Please try again.")
         run = Run(run_id or new_id("resp"), project, key_id, request, origin=origin or Origin(project))
         run.idempotency_key = idempotency_key
         return run

@@ -18,6 +18,7 @@ from antiphon.store.base import StoreUnavailable
 from .asgi import Exchange, Message, Receive, Scope, Send
 from .idempotency import HEADER as IDEMPOTENCY
 from .idempotency import Idempotency
+from .intake import Intake
 from .routes import Call, RouteTable, Trace
 from .websocket import Connection, SocketServices
 
@@ -36,6 +37,7 @@ class Edge:
     routes: RouteTable
     idempotency: Idempotency
     sockets: SocketServices
+    intake: Intake
     is_api_prefix_allowed: bool = True
 
     def api_path(self, path: str) -> str:
@@ -45,7 +47,7 @@ class Edge:
 
 async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
     """One HTTP request from first byte to last."""
-    exchange = Exchange(scope, receive, send)
+    exchange = Exchange(scope, receive, send, edge.intake)
     trace = Trace()
     try:
         await _serve(edge, exchange, trace)
@@ -63,6 +65,7 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
         fault = ServerFault("The server had an error while processing your request. Please try again.")
         await _refuse(exchange, trace, fault)
     finally:
+        exchange.end()
         _log(exchange, trace)
         trace.forget_frames()
 
@@ -70,7 +73,7 @@ async def handle(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None
 async def handle_socket(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
     """One WebSocket from its upgrade to its close; what may not be opened is refused with an HTTP answer."""
     scope["method"] = "GET"
-    exchange = Exchange(scope, receive, _as_refusal(send))
+    exchange = Exchange(scope, receive, _as_refusal(send), edge.intake)
     trace = Trace()
     await receive()
     connection: Connection | None = None

@@ -11,8 +11,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from antiphon import __version__
-from antiphon.protocol.errors import InvalidRequest, TooLarge
+from antiphon.protocol.errors import ApiError, InvalidRequest, TooLarge
 from antiphon.protocol.ids import new_id
+
+from .intake import Intake
 
 # The ASGI specification types scope and messages as dicts of anything.
 Scope = MutableMapping[str, Any]
@@ -32,7 +34,7 @@ _MAX_REQUEST_ID: Final = 128
 class Exchange:
     """One HTTP request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, intake: Intake) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -44,6 +46,8 @@ class Exchange:
         self.before_answer: Callable[[int, bytes], Awaitable[None]] | None = None
         """Told of a whole answer before it is sent."""
         self._body: bytes | None = None
+        self._intake = intake
+        self._held_bytes = 0
         self._query: bytes = scope["query_string"]
         self._send = send
         self._started_at = time.perf_counter()
@@ -68,7 +72,11 @@ class Exchange:
         return given[:_MAX_REQUEST_ID].decode("latin-1") if given else None
 
     async def body(self, limit_bytes: int) -> bytes:
-        """The whole body, also a second time. Raises TooLarge past `limit_bytes`, InvalidRequest for an encoded one."""
+        """The whole body, also a second time.
+
+        Raises TooLarge past `limit_bytes`, Overloaded if this process has no room for it, InvalidRequest for an encoded
+        one.
+        """
         if self._body is None:
             self._body = await self._read_body(limit_bytes)
         return self._body
@@ -77,28 +85,41 @@ class Exchange:
         """It was read for the last time."""
         self._body = None
 
+    def end(self) -> None:
+        """The request is over: there is room for another body."""
+        self._intake.give_back(self._held_bytes)
+        self._held_bytes = 0
+
     async def _read_body(self, limit_bytes: int) -> bytes:
         self._check_encoding()
         announced = self.headers.get(b"content-length", b"")
-        if announced.isdigit() and int(announced) > limit_bytes:
+        refusal = self._refusal(int(announced), limit_bytes) if announced.isdigit() else None
+        if refusal is not None:
             await self._discard(2 * limit_bytes)
-            raise _too_large(limit_bytes)
+            raise refusal
         pieces: list[bytes] = []
-        size_bytes = 0
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 self.is_gone = True
                 return b""
             piece: bytes = message.get("body", b"")
-            size_bytes += len(piece)
-            if size_bytes > limit_bytes:
+            refusal = self._refusal(len(piece), limit_bytes)
+            if refusal is not None:
                 if message.get("more_body", False):
-                    await self._discard(2 * limit_bytes - size_bytes)
-                raise _too_large(limit_bytes)
+                    await self._discard(2 * limit_bytes - self._held_bytes - len(piece))
+                raise refusal
+            self._intake.take(len(piece))
+            self._held_bytes += len(piece)
             pieces.append(piece)
             if not message.get("more_body", False):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _refusal(self, more_bytes: int, limit_bytes: int) -> ApiError | None:
+        """Why so many bytes more are not taken."""
+        if self._held_bytes + more_bytes > limit_bytes:
+            return _too_large(limit_bytes)
+        return self._intake.refusal(more_bytes)
 
     async def _discard(self, limit_bytes: int) -> None:
         """Read about `limit_bytes` more and drop them.

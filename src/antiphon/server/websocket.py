@@ -38,6 +38,7 @@ from antiphon.runs.table import RunTable
 from antiphon.store.base import StoredResponse, StoreUnavailable
 
 from .asgi import Message, Receive, Send
+from .intake import Intake
 from .lanes import MAX_STEERS, AcceptedSteer, Lane, Memory, required_input
 from .reading import RequestReader
 
@@ -55,6 +56,7 @@ class SocketServices:
 
     table: RunTable
     reader: RequestReader
+    intake: Intake
     max_age_s: float = MAX_AGE_S
 
 
@@ -65,6 +67,7 @@ class Connection:
         self.responses = 0
         self._services = services
         self._table = services.table
+        self._intake = services.intake
         self._principal = principal
         self._receive = receive
         self._send_message = send
@@ -88,6 +91,7 @@ class Connection:
                 self._is_gone = True
                 keeper.cancel()
                 for lane in self._lanes.values():
+                    self._intake.give_back(sum(len(create.body) for create in lane.waiting))
                     lane.waiting.clear()
                     if lane.run is not None:
                         group.create_task(self._table.cancel(lane.run))
@@ -114,6 +118,7 @@ class Connection:
                         retry_after_s=1,
                         code="websocket_queue_full",
                     )
+                self._intake.take(len(create.body))
                 lane.waiting.append(create)
                 if not lane.is_working:
                     lane.is_working = True
@@ -142,9 +147,9 @@ class Connection:
         """Carry out what waits on a lane, one after the other."""
         try:
             while lane.waiting and not self._is_gone:
-                create = lane.waiting.popleft()
                 async with self._slots:
-                    await self._create(lane, create)
+                    if lane.waiting:  # the client may have left meanwhile
+                        await self._create(lane, lane.waiting.popleft())
         finally:
             lane.is_working = False
             if not any(other.is_working for other in self._lanes.values()):
@@ -152,11 +157,13 @@ class Connection:
 
     async def _create(self, lane: Lane, create: Create) -> None:
         previous: str | None = None
+        size_bytes = len(create.body)
         try:
             if self._refusal is not None:
                 raise self._refusal()
             request, _ = await self._services.reader.read(create.body, self._principal.project)
             request = msgspec.structs.replace(request, stream=True, generate=create.generate)
+            del create  # it may be large, and the answer may take long
             previous = request.previous_response_id
             if previous is not None and previous in lane.owed:
                 steered = [item for steer in lane.owed.pop(previous) for item in steer.items]
@@ -174,6 +181,8 @@ class Connection:
             # One create must not take the others of its connection with it.
             logger.exception("create failed", extra={"project": self._principal.project})
             await self._send(error_event(ServerFault("The server had an error. Please try again."), lane.name))
+        finally:
+            self._intake.give_back(size_bytes)
 
     def _evict(self, lane: Lane, previous: str | None) -> None:
         """A continuation that failed leaves its parent unusable here; another lane's parent stays."""

@@ -13,6 +13,7 @@ from antiphon.protocol.events import OutputTextDelta, ResponseCompleted
 from antiphon.protocol.sse import DONE, HEARTBEAT
 from antiphon.runs.log import EventLog
 from antiphon.server.asgi import Exchange, Message
+from antiphon.server.intake import Intake
 from antiphon.server.stream import EventStream, Outlet
 
 
@@ -27,7 +28,7 @@ class Client:
         self._order = [] if order is None else order
         self._name = name
         scope = {"method": "POST", "path": "/", "headers": [], "query_string": b""}
-        self.exchange = Exchange(scope, self._receive, self.send)
+        self.exchange = Exchange(scope, self._receive, self.send, Intake(1))
 
     async def _receive(self) -> Message:
         return {"type": "http.disconnect"}

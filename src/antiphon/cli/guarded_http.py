@@ -1,0 +1,146 @@
+"""uvicorn's HTTP, with an end to what anybody may begin: how large a head may be, how long a request may be silent.
+
+Until its head is whole nobody knows whose a request is: these bounds are the same for all. A request that comes in one
+piece, as nearly all do, costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import ClassVar, Final
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
+
+MAX_HEAD_BYTES: Final = 64 << 10
+MAX_PIPELINED: Final = 16
+_LINGER_S: Final = 1.0
+_LINGER_BYTES: Final = 1 << 20
+
+
+class GuardedHttp(HttpToolsProtocol):
+    """One connection. `silence_s` is how long a client may be silent before it has sent what it began."""
+
+    silence_s: ClassVar[float] = 60.0
+    _loose_bytes = 0
+    """Since the last head or piece of a body was whole."""
+    _heard_at = 0.0
+    _watch: asyncio.TimerHandle | None = None
+    _is_over = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Called by the loop."""
+        super().connection_made(transport)
+        self._expect_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        self._loose_bytes += len(data)
+        if not self._is_over:
+            super().data_received(data)
+        if self._is_over:
+            self._linger()
+        elif self._loose_bytes > MAX_HEAD_BYTES:
+            self._refuse(
+                HeadTooLarge(f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes. Send less in its headers.")
+            )
+        elif self._is_owed_more():
+            self._expect_more()
+        else:
+            self._expect_nothing()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser. What it raises is answered as an invalid request."""
+        self._loose_bytes = 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests before the first answer")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._loose_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        self._loose_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where the bytes are no HTTP."""
+        self._refuse(InvalidRequest(msg))
+
+    def _is_owed_more(self) -> bool:
+        return self._loose_bytes > 0 or (bool(self.cycle) and self.cycle.more_body)
+
+    def _expect_more(self) -> None:
+        self._heard_at = self.loop.time()
+        if self._watch is None:
+            self._watch = self.loop.call_later(self.silence_s, self._look)
+
+    def _expect_nothing(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _look(self) -> None:
+        """One timer serves all silences: it is moved on only when it fires."""
+        self._watch = None
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused or self._owes_answer():  # it is not the client who keeps us waiting
+            self._expect_more()
+            return
+        left_s = self._heard_at + self.silence_s - self.loop.time()
+        if left_s > 0:
+            self._watch = self.loop.call_later(left_s, self._look)
+        elif self._is_owed_more():
+            self._refuse(
+                RequestTimeout(f"The request was not sent to its end: {self.silence_s:g} seconds without a byte.")
+            )
+        else:
+            self.transport.close()
+
+    def _owes_answer(self) -> bool:
+        if self.pipeline or not self.cycle:
+            return bool(self.pipeline)
+        return not self.cycle.response_complete and (self.cycle.response_started or not self.cycle.more_body)
+
+    def _refuse(self, error: ApiError) -> None:
+        """The last answer of this connection; none where an earlier one is on its way."""
+        self._expect_nothing()
+        if self._owes_answer():
+            self.transport.close()
+            return
+        self._is_over = True
+        if self.cycle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(_whole(error))
+        self.transport.write_eof()
+        self._watch = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _linger(self) -> None:
+        """What the client still sends is read for a moment: on a reset it would never read why (RFC 9112, 9.6)."""
+        if self._loose_bytes > _LINGER_BYTES:
+            self.transport.close()
+
+
+def _whole(error: ApiError) -> bytes:
+    status = HTTPStatus(wire_of(error).status)
+    body = msgspec.json.encode(envelope_of(error))
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        "content-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,37 @@
+"""What one process holds of requests at once: so many bytes of bodies, and no more.
+
+Bodies are counted as they come, until their answers have ended: what is made of them while they are worked on is in
+proportion. Must never wait: who finds no room is told so at once, and may try another process.
+"""
+
+from __future__ import annotations
+
+from antiphon.protocol.errors import Overloaded
+
+
+class Intake:
+    """The bytes of bodies that are held now, and how many may be."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.held_bytes = 0
+        self._most_bytes = most_bytes
+
+    def refusal(self, size_bytes: int) -> Overloaded | None:
+        """Why a body of this size has no room now; None if it has."""
+        if self.held_bytes + size_bytes <= self._most_bytes:
+            return None
+        return Overloaded(
+            f"The server holds {self.held_bytes:,} bytes of other requests, of {self._most_bytes:,} that it may. "
+            "Please try again."
+        )
+
+    def take(self, size_bytes: int) -> None:
+        """Hold so many bytes more, until they are given back. Raises Overloaded."""
+        refusal = self.refusal(size_bytes)
+        if refusal is not None:
+            raise refusal
+        self.held_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Hold so many bytes less."""
+        self.held_bytes -= size_bytes

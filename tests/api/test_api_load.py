@@ -1,0 +1,164 @@
+"""What one process takes on at once: responses, bytes of bodies, open files. Who finds no room is told at once."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import openai
+import pytest
+from openai.types.responses import Response
+from tests.harness.client import Answer, Client
+from tests.harness.process import KEY, ServerProcess
+from tests.harness.socket import connect
+
+STALL = {"model": "sim/standard", "input": "#sim stall"}
+HELLO = {"model": "sim/standard", "input": "hi"}
+LARGE = 110_000
+TWO_AT_ONCE = {"ANTIPHON_MAX_RESPONSES": "2"}
+THREE = {"ANTIPHON_MAX_BODY_BYTES": "200000", "ANTIPHON_MAX_BODIES_BYTES": "300000"}
+
+
+def check_overloaded(answer: Answer) -> None:
+    assert answer.status == 503, answer.body
+    assert answer.error["code"] == "server_is_overloaded"
+    assert answer.error["type"] == "server_error"
+    assert answer.headers["retry-after"] == "1"
+
+
+async def with_room(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer once there is room: the server hears of a client's leaving a moment later."""
+    for _ in range(200):
+        answer = await ask()
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(0.02)
+    raise AssertionError("there is no room again")
+
+
+async def test_more_responses_at_once_than_the_server_may_make_are_503(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, new_server(env=TWO_AT_ONCE).url)
+    async with client.open_stream(STALL) as first, client.open_stream(STALL) as second:
+        await first.read_until("response.created")
+        await second.read_until("response.created")
+        check_overloaded(await client.post(HELLO))
+        check_overloaded(await client.post(HELLO | {"stream": True}))
+        check_overloaded(await client.post(HELLO, headers={"idempotency-key": "again"}))
+        assert (await client.get("/models")).status == 200  # what makes no response goes on
+        assert (await client.request("GET", f"{client.url.removesuffix('/v1')}/ready")).status == 200
+        queued = await client.post(HELLO | {"background": True})
+        assert queued.status == 200
+    answer = await with_room(lambda: client.post(HELLO, headers={"idempotency-key": "again"}))
+    assert answer.body["status"] == "completed"
+    assert "idempotent-replayed" not in answer.headers
+    assert (await client.get(f"/responses/{queued.body['id']}")).body["status"] == "completed"
+
+
+async def test_a_socket_is_told_too_and_stays_open(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    server = new_server(env={"ANTIPHON_MAX_RESPONSES": "1"})
+    client = Client(http, server.url)
+    async with connect(http, server.url) as socket:
+        async with client.open_stream(STALL) as stream:
+            await stream.read_until("response.created")
+            await socket.create(input="hi")
+            refused = await socket.error()
+            assert (refused["status"], refused["code"]) == (503, "server_is_overloaded")
+        await with_room(lambda: client.post(HELLO))
+        await socket.create(input="hi")
+        assert (await socket.response())["status"] == "completed"
+
+
+async def test_the_sdk_comes_back_by_itself(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    url = new_server(env={"ANTIPHON_MAX_RESPONSES": "1"}).url
+    async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=3) as sdk:
+        async with asyncio.TaskGroup() as group, Client(http, url).open_stream(STALL) as stream:
+            await stream.read_until("response.created")
+            with pytest.raises(openai.InternalServerError) as refused:
+                await _hello(sdk.with_options(max_retries=0))
+            assert refused.value.code == "server_is_overloaded"
+            waiting = group.create_task(_hello(sdk))
+            await asyncio.sleep(0.1)
+        assert waiting.result().status == "completed"
+
+
+async def _hello(sdk: openai.AsyncOpenAI) -> Response:
+    return await sdk.responses.create(model="sim/standard", input="hi")
+
+
+async def test_bodies_beyond_what_the_server_may_hold_are_503(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, new_server(env=THREE).url)
+    large = HELLO | {"input": "x" * LARGE}
+    async with client.open_stream(STALL | {"instructions": "x" * (199_000)}) as stream:
+        await stream.read_until("response.created")
+        check_overloaded(await client.post(large | {"metadata": {"large": "yes"}}))
+        check_overloaded(await client.request("POST", "/responses/input_tokens", json=large))
+        check_overloaded(await client.request("POST", "/responses", data=_pieces(LARGE)))
+        assert (await client.post(HELLO)).status == 200
+    assert (await with_room(lambda: client.post(large))).status == 200
+    for _ in range(4):  # and each gives back what it held, refused or not
+        assert (await client.post(large)).status == 200
+        assert (await client.post(large | {"bogus": 1})).status == 400
+        assert (await client.with_key("sk-wrong").post(large)).status == 401
+
+
+async def _pieces(size_bytes: int) -> AsyncIterator[bytes]:
+    """A body that does not say how large it will be."""
+    for _ in range(0, size_bytes, 1000):
+        yield b" " * 1000
+
+
+async def test_creates_that_wait_on_a_socket_are_held_and_given_back(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    server = new_server(env=THREE)
+    client = Client(http, server.url)
+    large = HELLO | {"input": "x" * LARGE}
+    async with connect(http, server.url) as socket:
+        await socket.create(input="#sim stall")
+        await socket.event()
+        for _ in range(3):
+            await socket.create(input="x" * LARGE)  # behind the one that stalls
+        while (event := await socket.event())["type"] != "error":
+            pass
+        assert event["error"]["code"] == "server_is_overloaded"
+        check_overloaded(await client.post(large))
+    for _ in range(3):
+        assert (await with_room(lambda: client.post(large))).status == 200
+
+
+async def test_the_server_asks_for_as_many_files_as_it_may_have(new_server: Callable[..., ServerProcess]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        server = new_server()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    found, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert found == min(hard, 1 << 20)
+
+
+def test_few_files_bound_the_responses_and_doctor_says_so() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 528))\n"
+        "from antiphon.server.open_files import open_files, raise_open_files, responses_within\n"
+        "from antiphon.config import Settings\n"
+        "from antiphon.cli.doctor import _files\n"
+        "print(open_files(), raise_open_files(), responses_within(raise_open_files()), responses_within(3))\n"
+        "print(_files(Settings()).detail)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    counted, said = done.stdout.splitlines()
+    assert counted == "64 528 100 1"
+    assert said.startswith("528 are enough for 100 responses at once, not for 10,000: raise the hard limit")
