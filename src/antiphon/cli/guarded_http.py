@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import ClassVar, Final
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
 
@@ -34,11 +34,13 @@ class GuardedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called by the loop."""
         super().connection_made(transport)
+        self._unanswered: list[RequestResponseCycle] = []
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         self._expect_nothing()
+        self._tell_departure()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,14 +62,26 @@ class GuardedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Called by the parser. What it raises is answered as an invalid request."""
         self._loose_bytes = 0
+        is_ahead = bool(self.cycle) and not self.cycle.response_complete
+        if is_ahead:
+            self._note_unanswered()
+        super().on_headers_complete()
+        if is_ahead:  # uvicorn would read no further now, and not hear of the client's leaving
+            self.flow.resume_reading()
+
+    def _note_unanswered(self) -> None:
+        """A request comes before the last one was answered: of that one uvicorn knows no more."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests before the first answer")
-        super().on_headers_complete()
+        self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Called by the parser."""
+        """Called by the parser. What it raises is answered as an invalid request."""
         self._loose_bytes = 0
         super().on_body(body)
+        if self.pipeline and self.flow.read_paused:  # and a client that leaves would not be heard
+            raise ValueError("too much of a request before the answer to an earlier one")
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -121,12 +135,18 @@ class GuardedHttp(HttpToolsProtocol):
             self.transport.close()
             return
         self._is_over = True
-        if self.cycle:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._tell_departure()
         self.transport.write(_whole(error))
         self.transport.write_eof()
         self._watch = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _tell_departure(self) -> None:
+        """To every request of this connection that is being answered or waits for it."""
+        for cycle in (*self._unanswered, self.cycle):
+            if cycle and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.waiting_for_100_continue = False
+                cycle.message_event.set()
 
     def _linger(self) -> None:
         """What the client still sends is read for a moment: on a reset it would never read why (RFC 9112, 9.6)."""

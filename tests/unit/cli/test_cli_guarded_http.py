@@ -26,11 +26,15 @@ class Impatient(GuardedHttp):
 
 
 class App:
-    """Answers with how large the body was; waits `answer_s` seconds first, and between its two pieces."""
+    """Answers with how large the body was; waits `answer_s` seconds first, and between its two pieces.
+
+    One that `is_silent` waits until its client leaves.
+    """
 
     def __init__(self) -> None:
         self.answer_s = 0.0
         self.read_after_s = 0.0
+        self.is_silent = False
         self.calls = 0
         self.left = 0
 
@@ -44,7 +48,7 @@ class App:
             if message["type"] == "http.disconnect":
                 self.left += 1
                 return
-            size, more = size + len(message["body"]), message["more_body"]
+            size, more = size + len(message["body"]), message["more_body"] or self.is_silent
         await asyncio.sleep(self.answer_s)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"%d bytes" % size, "more_body": True})
@@ -202,6 +206,31 @@ async def test_more_requests_at_once_than_anybody_sends_end_the_connection(app: 
         with suppress(ConnectionResetError):
             await wire.rest()
     assert app.calls <= MAX_PIPELINED + 1
+
+
+async def test_a_large_body_before_the_answer_to_an_earlier_request_ends_the_connection(app: App) -> None:
+    app.is_silent = True
+    async with connected(app) as wire:
+        await wire.send(GET)
+        with pytest.raises(ConnectionError):
+            await wire.pour(HEAD + b"content-length: 1000000\r\n\r\n" + b"x" * 1_000_000)
+        await asyncio.sleep(0.05)
+        assert (app.calls, app.left) == (1, 1)
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.05], ids=["in one piece", "apart"])
+async def test_a_client_who_leaves_with_requests_open_is_missed(app: App, apart_s: float) -> None:
+    app.is_silent = True
+    async with connected(app) as wire:
+        for _ in range(3):
+            await wire.send(GET)
+            await asyncio.sleep(apart_s)
+        await asyncio.sleep(0.05)
+        assert (app.calls, app.left) == (1, 0)
+        wire.writer.close()
+        await wire.writer.wait_closed()
+        await asyncio.sleep(0.05)
+        assert (app.calls, app.left) == (1, 1)
 
 
 async def test_bytes_that_are_no_http_are_400_in_the_usual_shape(app: App) -> None:
