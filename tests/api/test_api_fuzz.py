@@ -78,6 +78,11 @@ NASTY: list[bytes] = [
     b'{"model":"sim/standard","input":"x","conversation":"\\u0000"}',
     b'{"model":"sim/standard","input":[{"type":"item_reference","id":"\\u0000"}]}',
     b'{"items":[{"role":"user","content":"x","id":"\\u0000"}]}', b'{"prompt":{"id":"\\u0000"}}',
+    b'{"\xc1":1}', b'{"model":"sim/standard","input":"x","metadata":{"\xd0":"x"}}', b'{"items":[{"\x90":1}]}',
+    b'{"model":"sim/standard","input":[{"\x90":1}]}', b'{"model":"sim/standard","input":"x","prompt":{"\xff":1}}',
+    b'{"model":"sim/standard","input":"x","tools":[{"type":"function","name":"f","parameters":{"\xff":1}}]}',
+    b'{"model":"sim/standard","input":"x","tools":[{"type":"function","name":"f","parameters":{"a":"\xff"}}]}',
+    b'{"model":"sim/standard","input":"x","text":{"format":{"type":"json_schema","name":"f","schema":{"\xff":1}}}}',
     b'{"name":"\\u0000","template":{"input":"{{x}}"}}', b'{"metadata":{"a":"\\udfff"}}',
 ]  # fmt: skip
 NASTY_IDS = [

@@ -21,6 +21,7 @@ from .items import DECLARATIONS, Item
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
 from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
 from .tools import Tool, ToolChoice
+from .utf8 import check_utf8
 
 Raw = msgspec.Raw
 Wire = schema.RequestWire
@@ -34,6 +35,7 @@ _NULL: Final = b"null"
 def parse_request(body: bytes) -> CreateResponse:
     """The request, or InvalidRequest that names what is wrong, where, and what would be right."""
     try:
+        check_utf8(body)
         wire = _decode(body)
     except msgspec.ValidationError as error:
         raise _first_fault(body) or explain(error, Wire) from error

@@ -18,6 +18,7 @@ from .item_parsing import read_input
 from .items import InputFile, InputImage, InputText, Message
 from .request import InputItem
 from .request_schema import MAX_INPUT_CHARACTERS
+from .utf8 import check_utf8
 
 Fields = dict[str, msgspec.Raw]
 _fields: Final = msgspec.json.Decoder(Fields).decode
@@ -48,6 +49,7 @@ class Steer:
 def parse_client_event(text: bytes) -> Create | Steer:
     """One message of a client. Raises InvalidRequest."""
     try:
+        check_utf8(text)
         fields = _fields(text)
     except msgspec.ValidationError as error:
         raise wrong_type("", "object", "array") from error

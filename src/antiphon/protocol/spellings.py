@@ -39,7 +39,7 @@ def respell(body: bytes, allowed: Spellings) -> bytes | None:
     try:
         fields = _fields(body)
         changed = [change(fields) for name, change in _CHANGES if getattr(allowed, name)]
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _encode(fields) if any(changed) else None
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from .errors import UpstreamFault
+from .utf8 import as_utf8
 
 DONE: Final = b"data: [DONE]\n\n"
 HEARTBEAT: Final = b": keep-alive\n\n"
@@ -29,11 +30,6 @@ class SseEvent(msgspec.Struct, frozen=True, gc=False):
 def frame(name: str, data: bytes) -> bytes:
     """One outgoing event; `data` is JSON and so has no raw newline."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def as_utf8(data: bytes) -> bytes:
-    """The bytes, with what is not UTF-8 in them replaced by U+FFFD, as the grammar says; free for ASCII."""
-    return data if data.isascii() else data.decode("utf-8", "replace").encode()
 
 
 class SseDecoder:

@@ -22,7 +22,8 @@ import msgspec
 
 from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, as_utf8, events_in
+from antiphon.protocol.sse import SseDecoder, events_in
+from antiphon.protocol.utf8 import as_utf8
 
 from . import anthropic_wire as wire
 from . import faults

@@ -24,7 +24,8 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Usage, Used
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, SseEvent, as_utf8, events_in
+from antiphon.protocol.sse import SseDecoder, SseEvent, events_in
+from antiphon.protocol.utf8 import as_utf8
 
 from .base import HttpRequest, Target
 from .chat_completions_answer import Answer

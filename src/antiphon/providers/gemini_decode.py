@@ -23,7 +23,8 @@ import msgspec
 
 from antiphon.protocol import deltas as de
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import SseDecoder, as_utf8
+from antiphon.protocol.sse import SseDecoder
+from antiphon.protocol.utf8 import as_utf8
 
 from . import faults
 from . import gemini_wire as wire

@@ -22,7 +22,8 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Failed, Finished, Kept, Started, Used
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import MAX_EVENT_BYTES, SseDecoder, SseEvent, as_utf8
+from antiphon.protocol.sse import MAX_EVENT_BYTES, SseDecoder, SseEvent
+from antiphon.protocol.utf8 import as_utf8
 
 from . import faults_report
 from . import responses_wire as wire

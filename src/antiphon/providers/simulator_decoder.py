@@ -33,7 +33,7 @@ from antiphon.protocol.deltas import (
     Used,
 )
 from antiphon.protocol.errors import TruncatedStream, UpstreamFault
-from antiphon.protocol.sse import as_utf8
+from antiphon.protocol.utf8 import as_utf8
 
 from . import simulator_wire as wire
 from .base import HttpRequest

@@ -15,6 +15,7 @@ import msgspec
 from antiphon.access.keys import Principal
 from antiphon.protocol.errors import ApiError, MethodNotAllowed, NotFound
 from antiphon.protocol.explain import explain, not_json
+from antiphon.protocol.utf8 import check_utf8
 from antiphon.runs.run import Run
 
 from .asgi import Exchange
@@ -140,6 +141,7 @@ async def read_json(call: Call, limit_bytes: int, wire_type: type[Wire]) -> Wire
 def decode_body(body: bytes, wire_type: type[Wire]) -> Wire:
     """A JSON body as a Struct. Raises InvalidRequest in OpenAI's words."""
     try:
+        check_utf8(body)
         return msgspec.json.decode(body, type=wire_type)
     except msgspec.ValidationError as error:
         raise explain(error, wire_type) from error
