@@ -35,6 +35,7 @@ from antiphon.protocol.items import (
 
 from . import anthropic_blocks as blocks
 from . import foreign_items as foreign
+from .anthropic_wire import read_start
 from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Turn
 from .capabilities import Capabilities
 from .history_items import is_readable, plain_text, removal
@@ -50,15 +51,7 @@ _Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
 _Call = FunctionCall | CustomToolCall | ToolSearchCall
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    type: str
-    id: str = ""
-    name: str = ""
-    signature: str | None = None
-
-
 _THINKING: Final = ("thinking", "redacted_thinking")
-_decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 
 
 class WireMessage(msgspec.Struct, frozen=True):
@@ -171,7 +164,7 @@ class Conversation:
             self._replay_block(block)
 
     def _replay_block(self, block: Raw) -> None:
-        kind = _decode_kind(block)
+        kind = read_start(block)
         if kind.type == "thinking" and not kind.signature:
             return  # an unsigned thinking block is a 400 (pitfall 59)
         if kind.type in _THINKING:
@@ -290,7 +283,7 @@ class Conversation:
 
     def _end_answer(self) -> None:
         answer, self._answer = self._answer, []
-        kinds = [_decode_kind(block) for block in answer]
+        kinds = [read_start(block) for block in answer]
         while kinds and kinds[-1].type in _THINKING:  # cut in its thoughts: they may not stand last
             kinds.pop()
         if kinds:

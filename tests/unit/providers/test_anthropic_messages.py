@@ -105,6 +105,14 @@ def test_bare_reasoning_items_are_removed_and_named() -> None:
     assert sent.removed == (("rs_2", "model_mismatch"),)
 
 
+def test_a_recorded_block_that_uses_known_names_for_other_values_goes_back_as_it_is() -> None:
+    block = {"type": "future_tool_result", "id": 7, "name": {"a": 1}, "signature": {"key": "s"}}
+    assert kit.messages(kit.turn(msgspec.json.encode([block, kit.said("Yes")])))[1] == (
+        "assistant",
+        [block, kit.said("Yes")],
+    )
+
+
 def test_pitfall_059_a_recorded_block_with_an_empty_signature_is_not_sent() -> None:
     blocks = b'[{"type":"thinking","thinking":"Hm","signature":""},{"type":"text","text":"Yes"}]'
     assert kit.messages(kit.turn(blocks))[1] == ("assistant", [kit.said("Yes")])
