@@ -72,7 +72,7 @@ SETTINGS: Final = (
         least=1,
     ),
     Setting(
-        "max_responses", "limits", "max_responses", int, 10_000, "Responses that one process makes at once.", least=1
+        "max_responses", "limits", "max_responses", int, 4_000, "Responses that one process makes at once.", least=1
     ),
     Setting("connect_s", "timeouts", "connect_s", float, 10.0, "Seconds to connect to a provider.", least=0.01),
     Setting("first_byte_s", "timeouts", "first_byte_s", float, 120.0, "Seconds until it must answer.", least=0.01),
@@ -218,7 +218,7 @@ class Settings:
     workers: int = 1
     max_body_bytes: int = 64 << 20
     max_bodies_bytes: int = 512 << 20
-    max_responses: int = 10_000
+    max_responses: int = 4_000
     heartbeat_s: float = 15.0
     retention_days: int = 30
     connect_s: float = 10.0

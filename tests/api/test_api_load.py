@@ -161,4 +161,4 @@ def test_few_files_bound_the_responses_and_doctor_says_so() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     counted, said = done.stdout.splitlines()
     assert counted == "64 528 100 1"
-    assert said.startswith("528 are enough for 100 responses at once, not for 10,000: raise the hard limit")
+    assert said.startswith("528 are enough for 100 responses at once, not for 4,000: raise the hard limit")

@@ -34,7 +34,7 @@ class _Live:
 class RunTable:
     """Starts runs, cancels them, and drains them when the server stops."""
 
-    def __init__(self, ports: Ports, most: int = 10_000) -> None:
+    def __init__(self, ports: Ports, most: int = 4_000) -> None:
         """`most`: so many runs at once; who asks for another is refused."""
         self._ports = ports
         self._most = most
