@@ -6,13 +6,13 @@ import asyncio
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import openai
 import pytest
 from openai.types.responses import Response
-from tests.harness.client import Answer, Client
+from tests.harness.client import Answer, Client, with_room
 from tests.harness.process import KEY, ServerProcess
 from tests.harness.socket import connect
 
@@ -28,16 +28,6 @@ def check_overloaded(answer: Answer) -> None:
     assert answer.error["code"] == "server_is_overloaded"
     assert answer.error["type"] == "server_error"
     assert answer.headers["retry-after"] == "1"
-
-
-async def with_room(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer once there is room: the server hears of a client's leaving a moment later."""
-    for _ in range(200):
-        answer = await ask()
-        if answer.status != 503:
-            return answer
-        await asyncio.sleep(0.02)
-    raise AssertionError("there is no room again")
 
 
 async def test_more_responses_at_once_than_the_server_may_make_are_503(

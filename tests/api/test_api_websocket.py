@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
-from tests.harness.client import Client, Json, text_of
+from tests.harness.client import Client, Json, text_of, with_room
 from tests.harness.process import DIALECTS, ServerProcess
 from tests.harness.socket import Socket, connect
 from tests.upstream.script import Call, Say, Script
@@ -242,6 +243,24 @@ async def _steerable(socket: Socket, upstream: Upstream, *scripts: Script) -> st
     created = await socket.until("response.created")
     await socket.until("response.output_text.delta")
     return created["response"]["id"]
+
+
+async def test_a_client_that_breaks_the_protocol_ends_its_responses_and_no_error_is_logged(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    server = new_server(env={"ANTIPHON_MAX_RESPONSES": "8"})
+    client = Client(http, server.url)
+    for _ in range(5):
+        async with connect(http, server.url) as socket:
+            for lane in map(str, range(8)):
+                await socket.create(lane, input="#sim slow 1ms\n#sim words 1000")
+            await socket.until("response.output_text.delta", "7")
+            os.write(socket.connection.get_extra_info("socket").fileno(), b"\x07\xff\xff\xff")  # no frame of any kind
+            while (await socket.connection.receive()).type == aiohttp.WSMsgType.TEXT:
+                pass
+            assert socket.connection.close_code == aiohttp.WSCloseCode.PROTOCOL_ERROR
+        await with_room(lambda: client.post({"model": "sim/standard", "input": "hi"}))
+    assert '"level":"error"' not in server.log()
 
 
 async def test_a_steered_response_ends_and_its_successor_goes_on(socket: Socket, upstream: Upstream) -> None:

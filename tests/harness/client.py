@@ -6,7 +6,7 @@ It adds nothing and repairs nothing: what the suites see is what came over the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,6 +155,16 @@ class Client:
             streamed = await opened.read_all()
         assert streamed.has_done, "no [DONE] at the end"
         return streamed
+
+
+async def with_room(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer once there is room: the server hears of a client's leaving a moment later."""
+    for _ in range(200):
+        answer = await ask()
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(0.02)
+    raise AssertionError("there is no room again")
 
 
 def timeless(value: Any) -> Any:

@@ -82,7 +82,7 @@ class Connection:
 
     async def serve(self) -> None:
         """Until the client leaves or the connection's time is over."""
-        await self._send_message({"type": "websocket.accept"})
+        await self._deliver({"type": "websocket.accept"})
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(self._keep())
             try:
