@@ -25,16 +25,17 @@ class GuardedHttp(HttpToolsProtocol):
     """One connection. `silence_s` is how long a client may be silent before it has sent what it began."""
 
     silence_s: ClassVar[float] = 60.0
-    _loose_bytes = 0
-    """Since the last head or piece of a body was whole."""
-    _heard_at = 0.0
-    _watch: asyncio.TimerHandle | None = None
-    _is_over = False
+    # Beside uvicorn's own attributes, which are as many as instances of one class can share the names of.
+    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_watch")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called by the loop."""
         super().connection_made(transport)
-        self._unanswered: list[RequestResponseCycle] = []
+        self._unanswered: tuple[RequestResponseCycle, ...] = ()
+        self._loose_bytes = 0  # since the last head, or piece of a body, was whole
+        self._is_over = False
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,8 +74,7 @@ class GuardedHttp(HttpToolsProtocol):
         """A request comes before the last one was answered: of that one uvicorn knows no more."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests before the first answer")
-        self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
-        self._unanswered.append(self.cycle)
+        self._unanswered = (*(cycle for cycle in self._unanswered if not cycle.response_complete), self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser. What it raises is answered as an invalid request."""
