@@ -75,9 +75,10 @@ def streams(bench: Bench) -> None:
     # Through nginx come the provider's events, through Antiphon its own: each is counted as what reaches the client.
     burst = requests_for(bench, "burst", body_1kb, "n500", stream=True)
     bench.compare("Streamed event, burst of 500", burst, lambda one: one.cpu_us_event, "CPU us", connections=8)
-    paced = requests_for(bench, "paced", body_1kb, "p20x100", stream=True)
-    settings = {"connections": 200, "seconds": 0.5}
-    bench.compare("Streamed event, 200 at 20/s", paced, lambda one: one.cpu_us_event, "CPU us", **settings)
+    for count, pace, events in ((200, 20, 100), (100, 100, 300)):
+        paced = requests_for(bench, f"paced{pace}", body_1kb, f"p{pace}x{events}", stream=True)
+        name, settings = f"Streamed event, {count} at {pace}/s", {"connections": count, "seconds": 0.5}
+        bench.compare(name, paced, lambda one: one.cpu_us_event, "CPU us", **settings)
 
 
 def chains(bench: Bench) -> None:
