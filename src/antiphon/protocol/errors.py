@@ -30,6 +30,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 _UNAVAILABLE_S: Final = 1.0
+_CLOSE: Final = (("connection", "close"),)
 
 
 class AntiphonError(Exception):
@@ -106,6 +107,10 @@ class Conflict(ApiError):
 class TooLarge(ApiError):
     """The body is larger than the server accepts."""
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return _CLOSE  # the rest of it may still come
+
 
 class HeadTooLarge(ApiError):
     """The request's line and headers are larger than the server accepts."""
@@ -121,6 +126,10 @@ class Unavailable(ApiError):
 
 class Overloaded(Unavailable):
     """This process holds as much as it may; others, or this one in a moment, have room."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return super().headers + _CLOSE  # a new connection may come to another process
 
 
 class ServerFault(ApiError):

@@ -95,7 +95,8 @@ class Exchange:
         announced = self.headers.get(b"content-length", b"")
         refusal = self._refusal(int(announced), limit_bytes) if announced.isdigit() else None
         if refusal is not None:
-            await self._discard(2 * limit_bytes)
+            if b"expect" not in self.headers:  # else the client waits to be told before it sends any of it
+                await self._discard(2 * limit_bytes)
             raise refusal
         pieces: list[bytes] = []
         while True:

@@ -43,6 +43,14 @@ async def test_a_body_over_the_limit_is_taken_whole_before_it_is_refused(headers
     assert wire.taken == 3
 
 
+async def test_a_body_that_waits_for_leave_to_come_is_not_asked_for() -> None:
+    wire = Wire([b"x" * 15], [(b"content-length", b"15"), (b"expect", b"100-continue")])
+    with pytest.raises(TooLarge) as refused:
+        await wire.exchange.body(LIMIT)
+    assert wire.taken == 0
+    assert ("connection", "close") in refused.value.headers
+
+
 async def test_an_endless_body_is_taken_no_further_than_twice_the_limit() -> None:
     wire = Wire([b"x" * 5] * 100, [(b"content-length", b"500")])
     with pytest.raises(TooLarge):
