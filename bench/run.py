@@ -238,11 +238,11 @@ def _measure(bench: Bench, given: argparse.Namespace) -> None:
 
 
 def _merged(before: Json, now: Json) -> Json:
-    """The results of both, a new one behind the one that it was measured after."""
+    """The results of both; a new one stands behind the one it was measured after, or if that is every run's, last."""
     names = list(before)
     for last, name in pairwise(["", *now]):
         if name not in names:
-            names.insert(names.index(last) + 1 if last else 0, name)
+            names.insert(names.index(last) + 1 if last in names[1:] else len(names), name)
     both = before | now
     return {name: both[name] for name in names}
 
