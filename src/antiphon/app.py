@@ -234,11 +234,12 @@ def _spellings(settings: Settings) -> Spellings:
 
 def _most_responses(settings: Settings) -> int:
     """As many as the settings say, if the files that this process may open are enough."""
-    possible = responses_within(open_files())
+    files = open_files()
+    possible = responses_within(files)
     if possible < settings.max_responses:
         logger.warning(
             "open files bound the responses at once: raise the limit (ulimit -n, LimitNOFILE)",
-            extra={"open_files": open_files(), "responses": possible, "max_responses": settings.max_responses},
+            extra={"open_files": files, "responses": possible, "max_responses": settings.max_responses},
         )
     return min(possible, settings.max_responses)
 

@@ -20,7 +20,7 @@ STALL = {"model": "sim/standard", "input": "#sim stall"}
 HELLO = {"model": "sim/standard", "input": "hi"}
 LARGE = 110_000
 TWO_AT_ONCE = {"ANTIPHON_MAX_RESPONSES": "2"}
-THREE = {"ANTIPHON_MAX_BODY_BYTES": "200000", "ANTIPHON_MAX_BODIES_BYTES": "300000"}
+FEW_BYTES = {"ANTIPHON_MAX_BODY_BYTES": "200000", "ANTIPHON_MAX_BODIES_BYTES": "300000"}
 
 
 def check_overloaded(answer: Answer) -> None:
@@ -89,9 +89,9 @@ async def _hello(sdk: openai.AsyncOpenAI) -> Response:
 async def test_bodies_beyond_what_the_server_may_hold_are_503(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
 ) -> None:
-    client = Client(http, new_server(env=THREE).url)
+    client = Client(http, new_server(env=FEW_BYTES).url)
     large = HELLO | {"input": "x" * LARGE}
-    async with client.open_stream(STALL | {"instructions": "x" * (199_000)}) as stream:
+    async with client.open_stream(STALL | {"instructions": "x" * 199_000}) as stream:
         await stream.read_until("response.created")
         check_overloaded(await client.post(large | {"metadata": {"large": "yes"}}))
         check_overloaded(await client.request("POST", "/responses/input_tokens", json=large))
@@ -113,7 +113,7 @@ async def _pieces(size_bytes: int) -> AsyncIterator[bytes]:
 async def test_creates_that_wait_on_a_socket_are_held_and_given_back(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
 ) -> None:
-    server = new_server(env=THREE)
+    server = new_server(env=FEW_BYTES)
     client = Client(http, server.url)
     large = HELLO | {"input": "x" * LARGE}
     async with connect(http, server.url) as socket:

@@ -233,18 +233,6 @@ async def test_a_client_that_leaves_closes_the_upstream(
     assert await asyncio.to_thread(upstream.requests("m1")[-1].left.wait, 5)
 
 
-# -- steering
-
-
-async def _steerable(socket: Socket, upstream: Upstream, *scripts: Script) -> str:
-    """A response that speaks and then waits; its id."""
-    upstream.queue("m1", *scripts)
-    await socket.create(model="chat/m1", input="Tell me of Rome", tools=[LOOK])
-    created = await socket.until("response.created")
-    await socket.until("response.output_text.delta")
-    return created["response"]["id"]
-
-
 async def test_a_client_that_breaks_the_protocol_ends_its_responses_and_no_error_is_logged(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
 ) -> None:
@@ -261,6 +249,18 @@ async def test_a_client_that_breaks_the_protocol_ends_its_responses_and_no_error
             assert socket.connection.close_code == aiohttp.WSCloseCode.PROTOCOL_ERROR
         await with_room(lambda: client.post({"model": "sim/standard", "input": "hi"}))
     assert '"level":"error"' not in server.log()
+
+
+# -- steering
+
+
+async def _steerable(socket: Socket, upstream: Upstream, *scripts: Script) -> str:
+    """A response that speaks and then waits; its id."""
+    upstream.queue("m1", *scripts)
+    await socket.create(model="chat/m1", input="Tell me of Rome", tools=[LOOK])
+    created = await socket.until("response.created")
+    await socket.until("response.output_text.delta")
+    return created["response"]["id"]
 
 
 async def test_a_steered_response_ends_and_its_successor_goes_on(socket: Socket, upstream: Upstream) -> None:

@@ -34,7 +34,6 @@ class GuardedHttp(HttpToolsProtocol):
         self._unanswered: tuple[RequestResponseCycle, ...] = ()
         self._loose_bytes = 0  # since the last head, or piece of a body, was whole
         self._is_over = False
-        self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._expect_more()
 
@@ -124,9 +123,11 @@ class GuardedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _owes_answer(self) -> bool:
-        if self.pipeline or not self.cycle:
-            return bool(self.pipeline)
-        return not self.cycle.response_complete and (self.cycle.response_started or not self.cycle.more_body)
+        if self.pipeline:
+            return True
+        if not self.cycle or self.cycle.response_complete:
+            return False
+        return self.cycle.response_started or not self.cycle.more_body
 
     def _refuse(self, error: ApiError) -> None:
         """The last answer of this connection; none where an earlier one is on its way."""

@@ -49,8 +49,6 @@ _NO_OUTPUT: Final = "[no output]"
 _decode_blocks: Final = msgspec.json.Decoder(list[Raw]).decode
 _Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
 _Call = FunctionCall | CustomToolCall | ToolSearchCall
-
-
 _THINKING: Final = ("thinking", "redacted_thinking")
 
 

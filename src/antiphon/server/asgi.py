@@ -110,7 +110,7 @@ class Exchange:
                 if message.get("more_body", False):
                     await self._discard(2 * limit_bytes - self._held_bytes - len(piece))
                 raise refusal
-            self._intake.take(len(piece))
+            self._intake.hold(len(piece))
             self._held_bytes += len(piece)
             pieces.append(piece)
             if not message.get("more_body", False):

@@ -25,11 +25,8 @@ class Intake:
             "Please try again."
         )
 
-    def take(self, size_bytes: int) -> None:
-        """Hold so many bytes more, until they are given back. Raises Overloaded."""
-        refusal = self.refusal(size_bytes)
-        if refusal is not None:
-            raise refusal
+    def hold(self, size_bytes: int) -> None:
+        """Hold so many bytes more, which were not refused, until they are given back."""
         self.held_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
