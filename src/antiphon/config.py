@@ -280,8 +280,8 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
         )
     if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]):
         raise ConfigError(
-            f"[limits] max_bodies_bytes is {values['max_bodies_bytes']} and max_body_bytes is "
-            f"{values['max_body_bytes']}: one body must fit; raise the first or lower the second"
+            f"ANTIPHON_MAX_BODIES_BYTES or [limits] max_bodies_bytes is {values['max_bodies_bytes']} and "
+            f"max_body_bytes is {values['max_body_bytes']}: one body must fit; raise the first or lower the second"
         )
     settings: dict[str, object] = {
         **values,
