@@ -28,6 +28,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "no such chain": {"input": "Say hello", "previous_response_id": "resp_none"},
     "no such chain, streamed": {"input": "Say hello", "previous_response_id": "resp_none", "stream": True},
     "refused by its provider": {"input": "#sim fail 400 before"},
+    "not reached": {"model": "gone/model", "input": "Say hello"},
     "broken off by its provider": {"input": "#sim fail 500 after 2", "stream": True},
 }
 

@@ -19,8 +19,10 @@ from antiphon.config import load_settings
 def process() -> Iterator[None]:
     """Whatever is done to the collector and the signals is undone."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    thresholds = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
     gc.enable()
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -49,5 +51,6 @@ async def test_the_collector_works_once_a_server_stands_and_leaves_alone_what_it
         await stands.wait()
         assert gc.isenabled()
         assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > 10_000, "requests under way are walked again and again"
         stops.set()
         await serving

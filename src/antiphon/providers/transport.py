@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -198,9 +199,9 @@ class _Call:
             await wire.answered()
             is_open = True
         except TimeoutError as error:
-            raise no_answer() from error
+            raise no_answer() from _let_go(error)
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
-            raise unreachable() from error
+            raise unreachable() from _let_go(error)
         finally:
             if not is_open:
                 self._leave()
@@ -220,6 +221,15 @@ class _Call:
         is_reusable = self._wire is not None and self._wire.end()
         if self._connection is not None:
             self._connection.release() if is_reusable else self._connection.close()
+
+
+def _let_go(error: Exception) -> Exception:
+    """An error without what its frames hold: where a library keeps it in a variable, both stay until a collection."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    return error
 
 
 async def _drain(wire: Wire) -> None:
