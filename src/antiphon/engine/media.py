@@ -47,8 +47,8 @@ async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = {url: group.create_task(_fetched(fetch, url, path)) for url, path in wanted.items()}
-    except* InvalidRequest as failures:
-        raise first_of(failures) from None
+    except ExceptionGroup as failures:  # not `except*`: Python before 3.11.4 makes what is raised there a group
+        raise first_of(failures.subgroup(InvalidRequest) or failures) from None
     fetched = {url: task.result() for url, task in tasks.items()}
     return _replaced(turn, reads, fetched)
 

@@ -37,7 +37,7 @@ class AntiphonError(Exception):
     """Everything this program raises on purpose."""
 
 
-Failure = TypeVar("Failure", bound=AntiphonError)
+Failure = TypeVar("Failure", bound=Exception)
 
 
 def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
