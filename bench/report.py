@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from antiphon.cli.interpreter import is_plain
+
 Json = dict[str, Any]
 _HEAD = """\
 # Performance
@@ -22,6 +24,8 @@ targets in turn; medians of three. **Read the ratios**: the machine is small and
 
 - *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
 - *stateless*: `store: false`, the ledger line is committed before the answer; *full*: and the response.
+- At its limit a gateway finds its clients and its provider awake if it is as fast as they are, as nginx is; a slower
+  one wakes them for every request. At the same rate both do.
 - *Peers* are asked the same Responses requests, and pass them on to a provider that speaks Responses: LiteLLM (one key,
   no state), Portkey (no state), SMG (history in memory), agentic-server (every response in SQLite). Antiphon's rows
   beside them are for the same provider. One that refused a kind of request is left out of its row.
@@ -33,7 +37,7 @@ targets in turn; medians of three. **Read the ratios**: the machine is small and
 | `make bench ARGS="--soak 30"` | and half an hour at half load |
 | `make bench-peers` | the peers, installed from their registries into `.bench/peers` |
 
-Measured {date} on {machine}, Python {python}.
+Measured {date} on {machine}, Python {python}, built {built} optimisations.
 
 ![CPU per request and per event, as multiples of nginx's](performance.svg)
 
@@ -52,7 +56,9 @@ def _machine() -> str:
 
 
 def _page(results: Json) -> str:
-    head = _HEAD.format(date=datetime.now(UTC).date(), machine=_machine(), python=platform.python_version())
+    built = "without" if is_plain() else "with"
+    python = platform.python_version()
+    head = _HEAD.format(date=datetime.now(UTC).date(), machine=_machine(), python=python, built=built)
     rows: list[str] = []
     for name, found in results.items():
         floor = found["values"].get("nginx")

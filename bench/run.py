@@ -49,6 +49,8 @@ def json_requests(bench: Bench) -> None:
         requests = requests_for(bench, f"json-{name.replace(' ', '')}", make, "n10")
         bench.compare(f"JSON request of {name}", requests, lambda one: one.cpu_us, "CPU us", connections=8)
         if name == "1 KB":
+            paced = {"connections": 32, "rate": 1000}
+            bench.compare("JSON request of 1 KB at 1,000/s", requests, lambda one: one.cpu_us, "CPU us", **paced)
             bench.compare("Requests a second", requests, lambda one: one.requests / one.seconds, "1/s", connections=32)
     dialects = {
         f"sqlite:{vendor}": request_file(f"d-{vendor}", body_1kb(f"{vendor}/n10"))
@@ -62,6 +64,7 @@ def latency(bench: Bench) -> None:
     direct = {"direct": request_file("rate-direct", body_1kb("x/n10"))}
     # 50 requests a second are few: a p99 of one round's four seconds would be its second worst.
     samples = bench.samples(direct | requests, connections=16, rate=50, seconds=3 * bench.seconds)
+    bench.note("JSON request of 1 KB at 50/s", "CPU us", medians(samples, lambda one: one.cpu_us))
     for share, read in (("p50", lambda one: one.p50_us), ("p99", lambda one: one.p99_us)):
         found = medians(samples, read)
         bench.note(f"Latency at 50/s, {share}", "us", found)

@@ -31,6 +31,8 @@ from antiphon.routing.discovery import LOCAL_PROBE_S, VENDOR_LIST_S, Probe, ask
 from antiphon.routing.models import Router
 from antiphon.server.open_files import raise_open_files, responses_within
 
+from .interpreter import is_plain
+
 _PACKAGES: Final = ("aiohttp", "apsw", "click", "cryptography", "httptools", "msgspec", "rich", "uvicorn", "uvloop")
 _MARKS: Final = {"ok": ("ok", "green"), "note": ("--", "dim"), "failed": ("FAILED", "bold red")}
 _HINTS: Final = {
@@ -38,6 +40,7 @@ _HINTS: Final = {
     "refused": "the vendor answers, but not with its list of models; calls may still work",
     "unreachable": "no answer: check base_url, the network, and proxy variables",
 }
+_PLAIN: Final = "built without --enable-optimizations: with it, as Debian's is, a request needs 4 to 15 % less CPU"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -87,6 +90,8 @@ async def _examine(overrides: Mapping[str, str | int | None]) -> list[Finding]:
 
 def _installation() -> list[Finding]:
     findings = [Finding("antiphon", "ok", f"{__version__} on Python {platform.python_version()}")]
+    if is_plain():
+        findings.append(Finding("python", "note", _PLAIN))
     for name in _PACKAGES:
         try:
             importlib.import_module(name)
