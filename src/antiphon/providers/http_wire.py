@@ -129,7 +129,7 @@ class Wire(Reply, asyncio.Protocol):
         if self._parser is None:
             self._fail(unreachable())
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines((head, body) if body else (head,))  # asyncio's never ends with an empty piece
 
     async def answered(self) -> None:
         """Until the status and the headers are here. Raises UpstreamFault (transport, timeout)."""
