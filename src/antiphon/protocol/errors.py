@@ -48,6 +48,18 @@ def first_of(group: BaseExceptionGroup[Failure]) -> Failure:
     return error
 
 
+def without_frames(error: Failure) -> Failure:
+    """The error, and what it came from, without the frames that they were raised in.
+
+    Where one of those frames, or one that called it, knows the error, all that they hold waits for a collection.
+    """
+    link: BaseException | None = error
+    while link is not None and link.__traceback__ is not None:  # errors can come from each other in a circle
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 class ApiError(AntiphonError):
     """An error a client may see.
 

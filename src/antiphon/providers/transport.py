@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from antiphon.protocol.errors import UpstreamFault
+from antiphon.protocol.errors import UpstreamFault, without_frames
 
 from .base import HttpRequest
 from .credentials import Credentials, Headers
@@ -199,9 +198,9 @@ class _Call:
             await wire.answered()
             is_open = True
         except TimeoutError as error:
-            raise no_answer() from _let_go(error)
+            raise no_answer() from without_frames(error)
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
-            raise unreachable() from _let_go(error)
+            raise unreachable() from without_frames(error)
         finally:
             if not is_open:
                 self._leave()
@@ -221,15 +220,6 @@ class _Call:
         is_reusable = self._wire is not None and self._wire.end()
         if self._connection is not None:
             self._connection.release() if is_reusable else self._connection.close()
-
-
-def _let_go(error: Exception) -> Exception:
-    """An error without what its frames hold: where a library keeps it in a variable, both stay until a collection."""
-    link: BaseException | None = error
-    while link is not None:
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
-    return error
 
 
 async def _drain(wire: Wire) -> None:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from antiphon.access.keys import Principal
-from antiphon.protocol.errors import ApiError, MethodNotAllowed, NotFound
+from antiphon.protocol.errors import ApiError, MethodNotAllowed, NotFound, without_frames
 from antiphon.protocol.explain import explain, not_json
 from antiphon.protocol.utf8 import check_utf8
 from antiphon.runs.run import Run
@@ -37,7 +37,7 @@ class Trace:
     def forget_frames(self) -> None:
         """An error keeps the frames it came through, and they keep it, and the request's body, until a collection."""
         if self.error is not None:
-            self.error.with_traceback(None)
+            without_frames(self.error)
 
 
 @dataclass(frozen=True, slots=True)
