@@ -33,6 +33,7 @@ targets in turn; medians of three. **Read the ratios**: the machine is small and
 | to repeat it | |
 | --- | --- |
 | `make bench` | all but what follows, 12 minutes |
+| `make clean bench PYTHON=/usr/bin/python3` | with another interpreter than `python3` |
 | `make bench ARGS="--stored 1000000"` | and a store of a million responses beside one of a thousand: 5 GB |
 | `make bench ARGS="--soak 30"` | and half an hour at half load |
 | `make bench-peers` | the peers, installed from their registries into `.bench/peers` |

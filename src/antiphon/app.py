@@ -74,7 +74,7 @@ _REFRESH_EVERY_S: Final = 6 * 3600.0
 _CHORE_RETRY_S: Final = 60.0
 _PURGE_BATCH: Final = 1_000
 # No request leaves a cycle (tests/inprocess/test_garbage_in_process.py). With Python's 700, the requests under way are
-# walked over and over for nothing: an eighth of what a request costs where 64 are served at once.
+# walked over and over for nothing: a tenth of what a request costs where 64 are served at once.
 _OBJECTS_PER_COLLECTION: Final = 20_000
 _SQLITE: Final = "sqlite:///"
 
