@@ -40,7 +40,7 @@ _HINTS: Final = {
     "refused": "the vendor answers, but not with its list of models; calls may still work",
     "unreachable": "no answer: check base_url, the network, and proxy variables",
 }
-_PLAIN: Final = "built without --enable-optimizations: with it, as Debian's is, a request needs 4 to 15 % less CPU"
+_PLAIN: Final = "built without --enable-optimizations: with it, as Debian's is, a request needs about a tenth less CPU"
 
 
 class Finding(msgspec.Struct, frozen=True):

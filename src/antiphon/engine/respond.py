@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from antiphon.protocol.deltas import Usage
-from antiphon.protocol.errors import ApiError, UpstreamFault
+from antiphon.protocol.errors import ApiError, UpstreamFault, without_frames
 from antiphon.protocol.events import Terminal
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.response import Response, new_response
@@ -123,7 +123,7 @@ async def respond(assignment: Assignment, ports: Ports, emit: Emit, progress: Pr
     except ApiError as error:
         if not loop.has_begun:
             raise
-        terminal = assembler.fail(error.with_traceback(None))  # its frames hold the run, and the run holds it
+        terminal = assembler.fail(without_frames(error))  # its frames hold the run, and the run holds it
     return progress.outcome(terminal)
 
 

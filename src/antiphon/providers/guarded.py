@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from antiphon.protocol.errors import InvalidRequest
+from antiphon.protocol.errors import InvalidRequest, without_frames
 
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_REDIRECTS: Final = 5
@@ -164,7 +164,7 @@ class GuardedClient:
         except TimeoutError:
             error = "timeout"
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as failure:
-            error = _name_of(failure)
+            error = _name_of(without_frames(failure))
         return Sent(status, error, round((time.monotonic() - began_at) * 1000))
 
     async def get(self, url: str, limit_bytes: int) -> Fetched:
@@ -183,10 +183,10 @@ class GuardedClient:
         except InvalidRequest as error:
             raise FetchError("its address is private, or no http(s) URL") from error
         except TimeoutError as error:
-            raise FetchError(f"it took longer than {self._timeout_s:g} s") from error
+            raise FetchError(f"it took longer than {self._timeout_s:g} s") from without_frames(error)
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as failure:
             reasons = {"address_refused": "its address is private", "dns": "its host is not known"}
-            raise FetchError(reasons.get(_name_of(failure), "it cannot be reached")) from failure
+            raise FetchError(reasons.get(_name_of(failure), "it cannot be reached")) from without_frames(failure)
 
 
 async def _body_of(answer: aiohttp.ClientResponse, limit_bytes: int) -> Fetched:

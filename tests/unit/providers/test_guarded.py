@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from tests.harness.garbage import nothing_left
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.providers.guarded import GuardedClient, check_url, is_public
+from antiphon.providers.guarded import FetchError, GuardedClient, check_url, is_public
 
 PRIVATE = (
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
@@ -74,3 +75,13 @@ async def test_a_name_that_resolves_to_loopback_is_not_connected_to(monkeypatch:
     async with GuardedClient(allow_private=True) as client:
         assert (await client.post(f"http://localhost:{port}/x", {}, b"{}")).status == 200
     await runner.cleanup()
+
+
+async def test_a_receiver_or_a_server_that_is_not_there_leaves_no_cycles() -> None:
+    """Its error, that what waited for it holds, would keep all that called for it until a collection."""
+    async with GuardedClient(allow_private=True) as client:
+        for _ in range(2):
+            with nothing_left():
+                assert (await client.post("http://127.0.0.1:9/hook", {}, b"{}")).error == "unreachable"
+                with pytest.raises(FetchError, match="cannot be reached"):
+                    await client.get("http://127.0.0.1:9/picture.png", 10)
