@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from antiphon.access.keys import Keys
 from antiphon.access.prices import Prices
@@ -130,16 +130,16 @@ class Application:
             assert self._edge is not None, "the server starts with lifespan on"
             await handle(self._edge, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
         else:
             assert self._edge is not None, "the server starts with lifespan on"
             await handle_socket(self._edge, scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
             async with AsyncExitStack() as stack:
-                table, chores = await self._open(stack)
+                table, chores = await self._open(stack, scope.setdefault("state", {}))
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 late = await table.drain(self._settings.drain_s)
@@ -151,7 +151,8 @@ class Application:
         except ConfigError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[RunTable, list[asyncio.Task[None]]]:
+    async def _open(self, stack: AsyncExitStack, state: dict[str, Any]) -> tuple[RunTable, list[asyncio.Task[None]]]:
+        """What the process works with. `state` is what the server's connections know of it: the `intake`."""
         settings = self._settings
         configure_logging(settings.log_level, settings.log_format)
         store = await open_store(settings)
@@ -167,6 +168,7 @@ class Application:
         client = await stack.enter_async_context(GuardedClient(allow_private=settings.webhooks_allow_private))
         outbox = Outbox(store, ports.sealer, client, time.time)
         self._edge = edge_of(settings, keys, router, worker, outbox)
+        state["intake"] = self._edge.intake
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
             group.create_task(_chore("purge", partial(_purge, store))),

@@ -28,8 +28,8 @@ from antiphon.server.logs import configure_logging
 from antiphon.server.open_files import raise_open_files
 
 from .banner import Found, banner
-from .draining import DrainingSocket
 from .guarded_http import GuardedHttp
+from .guarded_socket import GuardedSocket
 
 _BACKLOG: Final = 2048
 _VARIABLES: Final = {
@@ -79,7 +79,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         factory=True,
         loop="uvloop",
         http=GuardedHttp,
-        ws=DrainingSocket,
+        ws=GuardedSocket,
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,
         lifespan="on",
