@@ -122,6 +122,15 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._queued_bytes += 0 if self.close_sent else len(data)
         super().send_receive_event_to_app()
 
+    def handle_parser_exception(self) -> None:
+        """What came is no frame. It may come before the upgrade is answered, which uvicorn does not reckon with."""
+        if self.conn.state is State.CONNECTING:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.PROTOCOL_ERROR})
+            self.handshake_complete = self.close_sent = True
+            self.transport.close()
+        else:
+            super().handle_parser_exception()
+
     def handle_ping(self) -> None:
         """Of pings that come while the client reads nothing, the latest are answered once it does (5.5.3)."""
         pong = b"".join(self.conn.data_to_send())

@@ -7,7 +7,7 @@ import logging
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -34,18 +34,27 @@ class Impatient(GuardedSocket):
 
 
 class App:
-    """Answers each message with how large it was; reads the first once it `may_read`."""
+    """Answers each message with how large it was; the upgrade once it `may_answer`, reads once it `may_read`."""
 
     def __init__(self) -> None:
         self.may_read = asyncio.Event()
         self.may_read.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.is_refusing = False
         self.received: list[bytes] = []
         self.left = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         del scope
         await receive()
-        await send({"type": "websocket.accept"})
+        await self.may_answer.wait()
+        if self.is_refusing:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"no"})
+            return
+        with suppress(OSError):
+            await send({"type": "websocket.accept"})
         await self.may_read.wait()
         while (message := await receive())["type"] != "websocket.disconnect":
             self.received.append(message["bytes"])
@@ -76,6 +85,11 @@ class Wire:
                 size = int.from_bytes(await self._reader.readexactly(2), "big")
             return first & 15, await self._reader.readexactly(size)
 
+    async def rest(self) -> bytes:
+        """All until the server closes."""
+        async with asyncio.timeout(5):
+            return await self._reader.read()
+
     async def refusal(self) -> tuple[int, str, int]:
         """Status and message of the error event that comes, and the code of the close after it."""
         opcode, payload = await self.frame()
@@ -89,8 +103,7 @@ class Wire:
         opcode, payload = await self.frame()
         assert opcode == CLOSE
         self.writer.write_eof()
-        async with asyncio.timeout(5):
-            assert await self._reader.read() == b""
+        assert await self.rest() == b""
         return int.from_bytes(payload[:2], "big")
 
 
@@ -129,7 +142,8 @@ class Stage:
                 ours.setblocking(False)
                 await loop.sock_connect(ours, server.sockets[0].getsockname())
                 wires.append(Wire(*await asyncio.open_connection(sock=ours, limit=receive_bytes)))
-                await wires[-1].upgrade()
+                if self.app.may_answer.is_set():
+                    await wires[-1].upgrade()
             try:
                 yield wires
             finally:
@@ -266,6 +280,22 @@ async def test_text_that_is_not_utf_8_ends_the_connection_and_is_no_fault(
         await asyncio.wait_for(stage.app.left.wait(), 5)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert stage.app.received == []
+
+
+@pytest.mark.parametrize("is_refusing", [False, True])
+async def test_what_is_no_frame_before_the_upgrade_is_answered_is_no_fault(
+    stage: Stage, caplog: pytest.LogCaptureFixture, is_refusing: bool
+) -> None:
+    stage.app.may_answer.clear()
+    stage.app.is_refusing = is_refusing
+    async with stage.connected() as (wire,):
+        await wire.send(UPGRADE)
+        await asyncio.sleep(0.1)
+        await wire.send(b"\x07\xff\xff\xff")
+        await asyncio.sleep(0.1)
+        stage.app.may_answer.set()
+        assert await wire.rest() == b""
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_pings_of_a_client_that_reads_nothing_are_not_all_kept(stage: Stage) -> None:
