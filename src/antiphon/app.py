@@ -41,6 +41,7 @@ from antiphon.providers.simulator_upstream import SimulatorUpstream
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.discovery import probe_local, refresh_models
 from antiphon.routing.models import Router
+from antiphon.runs.intake import Intake
 from antiphon.runs.outbox import Outbox
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
@@ -49,7 +50,6 @@ from antiphon.server.asgi import Receive, Scope, Send
 from antiphon.server.conversations import ConversationsEndpoint
 from antiphon.server.counting import CountingEndpoint
 from antiphon.server.idempotency import Idempotency
-from antiphon.server.intake import Intake
 from antiphon.server.logs import configure_logging
 from antiphon.server.models import ModelsEndpoint
 from antiphon.server.open_files import open_files, responses_within
@@ -163,12 +163,12 @@ class Application:
         media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
         ports = _ports(settings, store, secret, router, transport, MediaFetcher(media, settings.media_max_bytes))
         table = RunTable(ports, _most_responses(settings))
-        worker = Worker(table, _limits(settings))
+        worker = Worker(table, _limits(settings), Intake(settings.max_bodies_bytes))
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
         client = await stack.enter_async_context(GuardedClient(allow_private=settings.webhooks_allow_private))
         outbox = Outbox(store, ports.sealer, client, time.time)
         self._edge = edge_of(settings, keys, router, worker, outbox)
-        state["intake"] = self._edge.intake
+        state["intake"] = worker.intake
         group = await stack.enter_async_context(asyncio.TaskGroup())
         chores = [
             group.create_task(_chore("purge", partial(_purge, store))),
@@ -224,9 +224,8 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
             *Probes(store, lambda: table.is_draining).routes(),
         )
     )
-    intake = Intake(settings.max_bodies_bytes)
-    sockets = SocketServices(table, reader, intake)
-    return Edge(keys, routes, idempotency, sockets, intake, settings.compat_api_prefix)
+    sockets = SocketServices(table, reader, worker.intake)
+    return Edge(keys, routes, idempotency, sockets, worker.intake, settings.compat_api_prefix)
 
 
 def _spellings(settings: Settings) -> Spellings:
@@ -256,6 +255,7 @@ def _limits(settings: Settings) -> Limits:
         settings.background_queue,
         settings.background_queue_age_s,
         settings.background_attempts,
+        settings.max_body_bytes,
     )
 
 

@@ -32,6 +32,7 @@ from antiphon.providers.guarded import GuardedClient
 from antiphon.providers.simulator_upstream import SimulatorUpstream
 from antiphon.providers.transport import Deadlines, Transport
 from antiphon.routing.models import Router
+from antiphon.runs.intake import Intake
 from antiphon.runs.outbox import Outbox
 from antiphon.runs.table import RunTable
 from antiphon.runs.worker import Limits, Worker
@@ -98,7 +99,13 @@ class Rig:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, folder: Path, *, limits: Limits | None = None, lease_s: float = 15.0, **deadlines: float
+        cls,
+        folder: Path,
+        *,
+        limits: Limits | None = None,
+        lease_s: float = 15.0,
+        max_bodies_bytes: int = 8 << 20,
+        **deadlines: float,
     ) -> AsyncIterator[Rig]:
         async with AsyncExitStack() as stack:
             path = folder / "antiphon.db"
@@ -123,7 +130,7 @@ class Rig:
             table = RunTable(ports)
             keys = Keys(store, secret)
             new = await keys.create("default")
-            worker = Worker(table, limits or Limits())
+            worker = Worker(table, limits or Limits(), Intake(max_bodies_bytes))
             receivers = await stack.enter_async_context(GuardedClient(allow_private=True))
             outbox = Outbox(store, ports.sealer, receivers, time.time, lambda attempts: 0.0)
             settings = Settings(webhooks_allow_private=True, max_body_bytes=1 << 20, heartbeat_s=0.05)

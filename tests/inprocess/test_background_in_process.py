@@ -12,7 +12,7 @@ from tests.inprocess.rig import Json, Rig
 
 from antiphon.protocol.parsing import parse_request
 from antiphon.runs.worker import Limits
-from antiphon.store.base import Settlement, StoredResponse, StoreUnavailable
+from antiphon.store.base import Job, Settlement, StoredResponse, StoreUnavailable
 
 NONE_TO_SPARE = Limits(concurrency=0)
 
@@ -98,6 +98,53 @@ async def test_a_run_whose_conversation_was_deleted_in_the_queue_fails_and_says_
         found = await ended(rig, row.id)
         assert found["status"] == "failed"
         assert held in found["error"]["message"]
+
+
+async def test_a_body_is_held_while_its_response_is_carried_out(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
+        row = await submitted(rig, instructions="x" * 5000)
+        held = rig.worker.intake.held_bytes
+        assert 5000 < held < 5200
+        other = await submitted(rig, instructions="x" * 3000)
+        assert rig.worker.intake.held_bytes > held + 3000
+        for one in (row, other):
+            await rig.worker.cancel(rig.project, one.id)
+        assert rig.worker.intake.held_bytes == 0
+
+
+async def test_what_finds_no_room_waits_in_the_queue_until_there_is(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, lease_s=0.3, max_bodies_bytes=20_000) as rig, asyncio.timeout(10):
+        first = await submitted(rig, instructions="x" * 9_000)
+        second = await submitted(rig, instructions="x" * 9_000)  # there is some room: one more may be as large as it is
+        third = await submitted(rig, input="#sim echo", instructions="x" * 9_000)
+        await asyncio.sleep(0.5)  # in which it is looked for twice
+        assert [(await rig.get(f"/responses/{row.id}")).body["status"] for row in (first, second, third)] == [
+            "in_progress",
+            "in_progress",
+            "queued",
+        ]
+        await rig.worker.cancel(rig.project, first.id)
+        assert (await ended(rig, third.id))["status"] == "completed"
+        await rig.worker.cancel(rig.project, second.id)
+
+
+async def test_no_more_is_claimed_at_once_than_has_room(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, limits=NONE_TO_SPARE) as rig, asyncio.timeout(20):
+        rows = [await submitted(rig, input="#sim echo", instructions="x" * 1000) for _ in range(9)]
+    limits = Limits(body_bytes=2_000)
+    async with Rig.open(tmp_path, limits=limits, max_bodies_bytes=13_000) as rig, asyncio.timeout(20):
+        claim, counts = rig.store.claim, list[tuple[int, int]]()
+
+        async def counted(owner: str, limit: int, lease_s: float) -> list[Job]:
+            jobs = await claim(owner, limit, lease_s)
+            counts.append((limit, len(jobs)))
+            return jobs
+
+        rig.store.claim = counted
+        assert {(await ended(rig, row.id))["status"] for row in rows} == {"completed"}
+        assert sum(taken for _, taken in counts) == len(rows)
+        assert max(limit for limit, _ in counts) == 3
+        assert rig.worker.intake.held_bytes == 0
 
 
 async def test_a_reader_who_leaves_a_silent_run_is_not_waited_for(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from websockets.protocol import State
 from antiphon.protocol.errors import ApiError, RequestTimeout
 from antiphon.protocol.socket_events import error_event
 from antiphon.protocol.utf8 import check_utf8
-from antiphon.server.intake import Intake
+from antiphon.runs.intake import Intake
 
 _SMALL_BYTES: Final = 64 << 10
 """A message that is begun may become as large where there is no room for more: its refusal need not end the rest."""

@@ -32,6 +32,7 @@ from antiphon.store.background import WORK, QueueFull, topic_of
 from antiphon.store.base import EventBatch, Job, Lease, LeaseLost, NewJob, StoredResponse, StoreUnavailable
 from antiphon.store.engine import Watch
 
+from .intake import Intake
 from .log import EventLog
 from .recorder import Recorder
 from .run import POLLED_S, Run, end_without_model, hold_conversation
@@ -47,20 +48,25 @@ _RETRY_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`concurrency` runs at once in this process; `queue` runs of a project may wait, for `queue_age_s` at most."""
+    """`concurrency` runs at once in this process; `queue` runs of a project may wait, for `queue_age_s` at most.
+
+    No request's body has more than `body_bytes`.
+    """
 
     concurrency: int = 100
     queue: int = 1_000
     queue_age_s: float = 3_600.0
     attempts: int = 3
+    body_bytes: int = 64 << 20
 
 
 class Worker:
     """The background runs of this process."""
 
-    def __init__(self, table: RunTable, limits: Limits) -> None:
+    def __init__(self, table: RunTable, limits: Limits, intake: Intake) -> None:
         self.owner: Final = new_id("wrk")
         self.table: Final = table
+        self.intake: Final = intake
         self._ports = table.ports
         self._store = table.ports.store
         self._limits = limits
@@ -129,7 +135,7 @@ class Worker:
         log.append(ResponseQueued(msgspec.Raw(stored.body)))
         events = log.batch(0)
         assert events is not None, "two events were appended"
-        has_room = len(self._active) < self._limits.concurrency
+        has_room = self._room() > 0
         job = NewJob(
             key_id=key_id,
             request=body,
@@ -157,7 +163,9 @@ class Worker:
     def _begin(self, job: Job, request: CreateResponse, batches: list[EventBatch]) -> None:
         run = self._run_of(job, request, batches)
         self._active[run.id] = run
-        self.table.own(run, lambda: self._ended(run))
+        size_bytes = len(job.request)
+        self.intake.hold(size_bytes)
+        self.table.own(run, lambda: self._ended(run, size_bytes))
 
     def _run_of(self, job: Job, request: CreateResponse, batches: list[EventBatch]) -> Run:
         lines = [line for batch in batches for line in batch.lines.split(b"\n")]
@@ -172,8 +180,9 @@ class Worker:
         run.queued = job.response
         return run
 
-    def _ended(self, run: Run) -> None:
+    def _ended(self, run: Run, size_bytes: int) -> None:
         self._active.pop(run.id, None)
+        self.intake.give_back(size_bytes)
         self._store.engine.wakes.wake(WORK)  # there is room for another
 
     async def work(self) -> None:
@@ -199,15 +208,24 @@ class Worker:
         if now - self._beat_at >= self._ports.lease_s / 3:
             self._beat_at = now
             await self._beat()
-            for job in await self._store.overdue(
-                self._limits.queue_age_s, _OVERDUE_BATCH, self.owner, self._ports.lease_s
-            ):
-                age = round(self._limits.queue_age_s)
-                await self._finish(job, ServerFault(f"The response waited for a worker for more than {age} s."))
-        room = 0 if self.table.is_draining else self._limits.concurrency - len(self._active)
-        if room > 0 and await self._store.waiting():
-            for job in await self._store.claim(self.owner, room, self._ports.lease_s):
+            await self._give_up_overdue()
+        while (room := self._room()) > 0 and await self._store.waiting():
+            jobs = await self._store.claim(self.owner, room, self._ports.lease_s)
+            for job in jobs:
                 await self._take_up(job)
+            if not jobs:  # others are about to have what waits
+                break
+
+    def _room(self) -> int:
+        """How many runs may be claimed now."""
+        if self.table.is_draining:
+            return 0
+        return min(self._limits.concurrency - len(self._active), self.intake.spare(self._limits.body_bytes))
+
+    async def _give_up_overdue(self) -> None:
+        age_s, count = self._limits.queue_age_s, max(1, min(_OVERDUE_BATCH, self.intake.spare(self._limits.body_bytes)))
+        for job in await self._store.overdue(age_s, count, self.owner, self._ports.lease_s):
+            await self._finish(job, ServerFault(f"The response waited for a worker for more than {round(age_s)} s."))
 
     async def _beat(self) -> None:
         """Renew the leases of what is carried out here, and of nothing else: what was dropped is for others to take."""

@@ -13,12 +13,12 @@ import msgspec
 
 from antiphon.access.keys import Keys
 from antiphon.protocol.errors import ApiError, NotFound, ServerFault, Unavailable, envelope_of, first_of, wire_of
+from antiphon.runs.intake import Intake
 from antiphon.store.base import StoreUnavailable
 
 from .asgi import Exchange, Message, Receive, Scope, Send
 from .idempotency import HEADER as IDEMPOTENCY
 from .idempotency import Idempotency
-from .intake import Intake
 from .routes import Call, RouteTable, Trace
 from .websocket import Connection, SocketServices
 

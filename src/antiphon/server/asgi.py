@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl
 from antiphon import __version__
 from antiphon.protocol.errors import ApiError, InvalidRequest, TooLarge
 from antiphon.protocol.ids import new_id
-
-from .intake import Intake
+from antiphon.runs.intake import Intake
 
 # The ASGI specification types scope and messages as dicts of anything.
 Scope = MutableMapping[str, Any]

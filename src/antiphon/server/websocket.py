@@ -33,12 +33,12 @@ from antiphon.protocol.socket_events import (
     parse_steer_input,
     steer_failed,
 )
+from antiphon.runs.intake import Intake
 from antiphon.runs.run import Run
 from antiphon.runs.table import RunTable
 from antiphon.store.base import StoredResponse, StoreUnavailable
 
 from .asgi import Message, Receive, Send
-from .intake import Intake
 from .lanes import MAX_STEERS, AcceptedSteer, Lane, Memory, required_input
 from .reading import RequestReader
 

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from antiphon.cli.guarded_http import GuardedHttp
 from antiphon.cli.guarded_socket import GuardedSocket
-from antiphon.server.intake import Intake
+from antiphon.runs.intake import Intake
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"

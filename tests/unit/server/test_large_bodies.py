@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from antiphon.protocol.errors import Overloaded, TooLarge
+from antiphon.runs.intake import Intake
 from antiphon.server.asgi import Exchange
-from antiphon.server.intake import Intake
 
 LIMIT = 10
 

@@ -11,9 +11,9 @@ import pytest
 
 from antiphon.protocol.events import OutputTextDelta, ResponseCompleted
 from antiphon.protocol.sse import DONE, HEARTBEAT
+from antiphon.runs.intake import Intake
 from antiphon.runs.log import EventLog
 from antiphon.server.asgi import Exchange, Message
-from antiphon.server.intake import Intake
 from antiphon.server.stream import EventStream, Outlet
 
 

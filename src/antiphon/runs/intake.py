@@ -1,7 +1,8 @@
 """What one process holds of requests at once: so many bytes of bodies, and no more.
 
 Bodies are counted as they come, until their answers have ended: what is made of them while they are worked on is in
-proportion. Must never wait: who finds no room is told so at once, and may try another process.
+proportion. Those of background responses count again while they are carried out. Must never wait: who finds no room is
+told so at once, and may try another process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ class Intake:
             f"The server holds {self.held_bytes:,} bytes of other requests, of {self._most_bytes:,} that it may. "
             "Please try again."
         )
+
+    def spare(self, size_bytes: int) -> int:
+        """How many more bodies, of at most this size each, may be taken on now by what can wait.
+
+        It leaves half of the room to what cannot. One may be larger than what is left to it.
+        """
+        left_bytes = self._most_bytes // 2 - self.held_bytes
+        return max(1, left_bytes // size_bytes) if left_bytes > 0 else 0
 
     def hold(self, size_bytes: int) -> None:
         """Hold so many bytes more, which were not refused, until they are given back."""
