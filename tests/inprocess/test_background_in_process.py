@@ -100,6 +100,17 @@ async def test_a_run_whose_conversation_was_deleted_in_the_queue_fails_and_says_
         assert held in found["error"]["message"]
 
 
+async def test_who_can_wait_for_hours_waits_longer_than_others(tmp_path: Path) -> None:
+    limits = Limits(concurrency=0, queue_age_s=0.2)
+    async with Rig.open(tmp_path, limits=limits, lease_s=0.3) as rig, asyncio.timeout(10):
+        waiting = await submitted(rig, background_options={"completion_window": "2h"})
+        row = await submitted(rig, background_options={"completion_window": "soonest"})
+        failed = await ended(rig, row.id)
+        assert failed["error"]["message"] == "The response waited for a worker for more than 0 s."
+        await asyncio.sleep(0.5)
+        assert (await rig.get(f"/responses/{waiting.id}")).body["status"] == "queued"
+
+
 async def test_a_body_is_held_while_its_response_is_carried_out(tmp_path: Path) -> None:
     async with Rig.open(tmp_path) as rig, asyncio.timeout(5):
         row = await submitted(rig, instructions="x" * 5000)

@@ -145,6 +145,17 @@ class FamilyConformance:
         assert await store.overdue(LONG_S, 10, "w", LONG_S) == []
         assert [one.response.id for one in await store.overdue(0.0, 10, "w", LONG_S)] == [row.id]
 
+    async def test_what_is_delayed_comes_after_others_and_may_wait_longer(self, store: Store) -> None:
+        delayed, _ = await queued(store, delay_s=LONG_S)
+        early, _ = await queued(store, delay_s=-LONG_S)
+        row, _ = await queued(store)
+        order = [(await store.claim("w", 1, LONG_S))[0].response.id for _ in range(3)]
+        assert order == [early.id, row.id, delayed.id]
+        delayed, _ = await queued(store, delay_s=LONG_S)
+        row, _ = await queued(store)
+        assert [one.response.id for one in await store.overdue(0.0, 10, "w", LONG_S)] == [row.id]
+        assert [one.response.id for one in await store.overdue(-2 * LONG_S, 10, "w", LONG_S)] == [delayed.id]
+
     async def test_a_deleted_response_takes_its_run_and_events_along(self, store: Store) -> None:
         row, lease = await queued(store, "me")
         assert lease is not None

@@ -116,6 +116,7 @@ class _Choice(typing.NamedTuple):
 
 
 _AUTO: Final = _Choice()
+_WINDOWS_S: Final = {"2h": 7_200, "8h": 28_800}
 
 
 def _choice(wire: Wire, tools: Sequence[Tool], rows: Sequence[tuple[Item, Raw]]) -> _Choice:
@@ -142,6 +143,7 @@ def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared
         prompt=_prompt(wire.prompt),
         compact_threshold=_compact_threshold(wire.context_management),
         background=wire.background is True,
+        completion_window_s=0 if wire.background_options is None else _window_s(wire, wire.background_options),
         store=wire.store is not False,
         stream=wire.stream is True,
         include_obfuscation=options is None or options.include_obfuscation is not False,
@@ -211,6 +213,22 @@ def _later(param: str) -> InvalidRequest:
 
 def _conversation(wire: str | schema.ConversationWire | None) -> str | None:
     return wire.id if isinstance(wire, schema.ConversationWire) else wire
+
+
+def _window_s(wire: Wire, options: schema.BackgroundOptions) -> int:
+    """Source: guide "Background mode"."""
+    window, path = options.completion_window, "background_options.completion_window"
+    if window is None or window == "soonest":
+        return 0
+    if not wire.background:
+        raise invalid(path, f"'{path}' can be '{window}' only with 'background' set to true.")
+    if wire.stream:
+        raise invalid(
+            path, f"'{path}' cannot be '{window}' with 'stream': poll the response, or follow it with a webhook."
+        )
+    if wire.service_tier not in (None, "auto", "default"):
+        raise invalid(path, f"'{path}' can be '{window}' only with 'service_tier' 'auto' or 'default'.")
+    return _WINDOWS_S[window]
 
 
 def _prompt(wire: schema.PromptWire | None) -> PromptReference | None:

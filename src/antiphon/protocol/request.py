@@ -74,6 +74,8 @@ class CreateResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     stream: bool = False
     include_obfuscation: bool = True
     background: bool = False
+    completion_window_s: int = 0
+    """`background_options`: the seconds that the client can wait, 0 if it named no window."""
     include: frozenset[str] = frozenset()
     tools: tuple[Tool, ...] = ()
     tools_raw: tuple[msgspec.Raw, ...] = ()

@@ -84,6 +84,11 @@ class ContextManagement(_Strict):
     compact_threshold: Annotated[int, Meta(ge=1000, le=MAX_INTEGER)] | None = None
 
 
+class BackgroundOptions(_Strict):
+    completion_window: Literal["soonest", "2h", "8h"] | None = None
+    continuation_id: str | None = None
+
+
 class RequestWire(_Strict, kw_only=True):
     """Every parameter of `POST /v1/responses`; None and absent mean the same."""
 
@@ -104,6 +109,7 @@ class RequestWire(_Strict, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     background: bool | None = None
+    background_options: BackgroundOptions | None = None
     include: tuple[Include, ...] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     reasoning: ReasoningWire | None = None

@@ -59,6 +59,10 @@ class Limits:
     attempts: int = 3
     body_bytes: int = 64 << 20
 
+    def age_s(self, request: CreateResponse) -> float:
+        """How long a request may wait: who names a window for its completion can wait so long."""
+        return max(self.queue_age_s, request.completion_window_s)
+
 
 class Worker:
     """The background runs of this process."""
@@ -106,7 +110,7 @@ class Worker:
         await check_encodable(context.turn(request), targets, self._ports, is_strict=is_strict)
         now = int(self._ports.now())
         response = new_response(request, response_id, now)
-        retention_s = self._ports.retention_s if request.store else int(self._limits.queue_age_s) + 2 * POLLED_S
+        retention_s = self._ports.retention_s if request.store else int(self._limits.age_s(request)) + 2 * POLLED_S
         return StoredResponse(
             id=response_id,
             project=origin.project,
@@ -144,6 +148,7 @@ class Worker:
             owner=self.owner if has_room else None,
             lease_s=self._ports.lease_s,
             max_queued=self._limits.queue,
+            delay_s=self._limits.age_s(request) - self._limits.queue_age_s,
         )
         try:
             lease = await self._store.enqueue(stored, job, idempotency)
@@ -225,7 +230,8 @@ class Worker:
     async def _give_up_overdue(self) -> None:
         age_s, count = self._limits.queue_age_s, max(1, min(_OVERDUE_BATCH, self.intake.spare(self._limits.body_bytes)))
         for job in await self._store.overdue(age_s, count, self.owner, self._ports.lease_s):
-            await self._finish(job, ServerFault(f"The response waited for a worker for more than {round(age_s)} s."))
+            most_s = round(self._limits.age_s(parse_request(job.request)))
+            await self._finish(job, ServerFault(f"The response waited for a worker for more than {most_s} s."))
 
     async def _beat(self) -> None:
         """Renew the leases of what is carried out here, and of nothing else: what was dropped is for others to take."""

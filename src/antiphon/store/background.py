@@ -102,7 +102,7 @@ def enqueue_job(response: StoredResponse, job: NewJob) -> Script[Lease | None]:
     lease = None if job.owner is None else Lease(response.id, job.owner, 1)
     yield Sql(
         "INSERT INTO background (id, project, key_id, request, checkpoint, queued_at, lease_owner, attempts, "
-        "is_cancelled, lease_until) VALUES ($1, $2, $3, $4, $5, now_s(), $6, $7, 0, "
+        "is_cancelled, lease_until) VALUES ($1, $2, $3, $4, $5, now_s() + CAST($9 AS DOUBLE PRECISION), $6, $7, 0, "
         "CASE WHEN CAST($8 AS DOUBLE PRECISION) > 0 THEN now_s() + $8 ELSE 0 END)",
         (
             response.id,
@@ -113,6 +113,7 @@ def enqueue_job(response: StoredResponse, job: NewJob) -> Script[Lease | None]:
             job.owner,
             0 if lease is None else 1,
             0.0 if lease is None else job.lease_s,
+            job.delay_s,
         ),
     )
     yield from insert_events(response.id, job.events, job.events_expire_at)

@@ -155,7 +155,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What `enqueue` needs beside the queued response. With `owner` the run is claimed in the same transaction."""
+    """What `enqueue` needs beside the queued response. With `owner` the run is claimed in the same transaction.
+
+    It waits as if it had been queued `delay_s` later: others come first, and it may wait so much longer.
+    """
 
     key_id: str
     request: bytes
@@ -164,6 +167,7 @@ class NewJob:
     owner: str | None
     lease_s: float
     max_queued: int
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

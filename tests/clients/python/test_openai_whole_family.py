@@ -36,6 +36,20 @@ def test_a_background_response_is_polled_to_its_end(sdk: OpenAI) -> None:
     assert (response.status, response.background, response.output_text) == ("completed", True, "hello")
 
 
+def test_a_background_response_may_name_how_long_it_can_wait(sdk: OpenAI) -> None:
+    for window in ("soonest", "8h"):
+        made = sdk.responses.create(
+            model=MODEL,
+            input="Say hello",
+            background=True,
+            background_options={"completion_window": window, "continuation_id": "review_1"},
+        )
+        assert ended(sdk, made.id).output_text == "hello"
+    with pytest.raises(openai.BadRequestError, match="'background' set to true") as refused:
+        sdk.responses.create(model=MODEL, input="hi", background_options={"completion_window": "2h"})
+    assert refused.value.param == "background_options.completion_window"
+
+
 def test_a_background_response_is_cancelled_once_and_again(sdk: OpenAI) -> None:
     made = sdk.responses.create(model=MODEL, input="#sim stall after 2", background=True)
     cancelled = sdk.responses.cancel(made.id)

@@ -38,6 +38,20 @@ def test_empty_lists_and_objects_of_real_clients_are_taken() -> None:
     assert request.tools == ()
 
 
+@pytest.mark.parametrize(
+    ("fields", "window_s"),
+    [
+        ({"background_options": {}}, 0),
+        ({"background_options": {"completion_window": None, "continuation_id": None}}, 0),
+        ({"background_options": {"completion_window": "soonest", "continuation_id": "c"}, "stream": True}, 0),
+        ({"background_options": {"completion_window": "2h"}, "background": True, "stream": False}, 7_200),
+        ({"background_options": {"completion_window": "8h"}, "background": True, "service_tier": "auto"}, 28_800),
+    ],
+)
+def test_a_window_for_the_completion_is_read_in_seconds(fields: dict[str, Any], window_s: int) -> None:
+    assert parsed(**fields).completion_window_s == window_s
+
+
 def test_a_string_is_one_user_message() -> None:
     assert parsed().input[0].item == it.Message("user", "hi")
 

@@ -108,6 +108,31 @@ ROWS: list[tuple[dict[str, Any], str, str, str]] = [
         "context_management[0].compact_threshold",
         ">= 1000",
     ),
+    (
+        BASE | {"background": True, "background_options": {"completion_window": "24h"}},
+        "invalid_value",
+        "background_options.completion_window",
+        "'2h', '8h' and 'soonest'",
+    ),
+    (BASE | {"background_options": {"window": "2h"}}, "unknown_parameter", "background_options.window", "Unknown"),
+    (
+        BASE | {"background_options": {"completion_window": "2h"}},
+        "invalid_value",
+        "background_options.completion_window",
+        "'background' set to true",
+    ),
+    (
+        BASE | {"background": True, "stream": True, "background_options": {"completion_window": "8h"}},
+        "invalid_value",
+        "background_options.completion_window",
+        "with 'stream'",
+    ),
+    (
+        BASE | {"background": True, "service_tier": "flex", "background_options": {"completion_window": "8h"}},
+        "invalid_value",
+        "background_options.completion_window",
+        "'service_tier' 'auto' or 'default'",
+    ),
     (BASE | {"moderation": {"model": "m"}}, "unsupported_parameter", "moderation", "yet"),
     (
         BASE | {"prompt_cache_options": {"prewarm": True}},
