@@ -94,7 +94,9 @@ def dialects() -> dict[DialectName, Dialect]:
 
 async def open_store(settings: Settings) -> Store:
     """The store that the settings name, with its schema up to date. Raises ConfigError."""
-    return await open_url(settings.store_url, is_alone=settings.workers == 1)
+    store = await open_url(settings.store_url, is_alone=settings.workers == 1)
+    store.max_context_bytes = settings.max_context_bytes
+    return store
 
 
 async def open_url(url: str, *, is_alone: bool = True) -> Store:

@@ -72,6 +72,15 @@ SETTINGS: Final = (
         least=1,
     ),
     Setting(
+        "max_context_bytes",
+        "limits",
+        "max_context_bytes",
+        int,
+        256 << 20,
+        "What may be stored of all that one request continues, in bytes.",
+        least=1,
+    ),
+    Setting(
         "max_responses", "limits", "max_responses", int, 4_000, "Responses that one process makes at once.", least=1
     ),
     Setting("connect_s", "timeouts", "connect_s", float, 10.0, "Seconds to connect to a provider.", least=0.01),
@@ -218,6 +227,7 @@ class Settings:
     workers: int = 1
     max_body_bytes: int = 64 << 20
     max_bodies_bytes: int = 512 << 20
+    max_context_bytes: int = 256 << 20
     max_responses: int = 4_000
     heartbeat_s: float = 15.0
     retention_days: int = 30

@@ -77,6 +77,40 @@ async def test_input_items_page_through_the_chain_newest_first(rig: Rig) -> None
     assert (await rig.get(f"/responses/{second['id']}/input_items?after=msg_no")).error["param"] == "after"
 
 
+async def test_what_is_too_large_to_be_read_is_not_continued(rig: Rig) -> None:
+    first = (await rig.post({"input": "a" * 5_000})).response
+    second = (await rig.post({"input": "b" * 5_000, "previous_response_id": first["id"]})).response
+    made = (await rig.request("POST", "/v1/conversations", b"{}")).body
+    for letter in "cd":
+        await rig.post({"input": letter * 5_000, "conversation": made["id"]})
+    stored = await rig.store.load(rig.project, first["id"])
+    assert stored is not None
+    rig.store.max_context_bytes = stored.size_bytes + 1_000
+    assert (await rig.post({"input": "hi", "previous_response_id": first["id"]})).status == 200
+    for links in ("known", "unknown"):
+        for way in ({"previous_response_id": second["id"]}, {"conversation": made["id"]}):
+            answer = await rig.post({"input": "hi"} | way)
+            assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded"), (links, way)
+            assert f"{rig.store.max_context_bytes:,} bytes" in answer.error["message"]
+        rig.table.ports.links.forget(second["id"])
+        rig.table.ports.conversations.forget(made["id"])
+    assert (await rig.get(f"/responses/{second['id']}/input_items")).status == 400
+    assert (await rig.get(f"/responses/{second['id']}")).status == 200
+    assert len((await rig.get(f"/conversations/{made['id']}/items")).body["data"]) == 4
+
+
+async def test_a_page_that_is_large_enough_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.server.pages.PAGE_BYTES", 5_000)
+    items = [{"role": "user", "content": letter * 4_000} for letter in "abcde"]
+    response = (await rig.post({"input": items})).response
+    seen, after = list[str](), ""
+    for _ in range(3):
+        page = (await rig.get(f"/responses/{response['id']}/input_items?order=asc{after}")).body
+        seen.append("".join(item["content"][0]["text"][0] for item in page["data"]))
+        after = f"&after={page['last_id']}"
+    assert (seen, page["has_more"]) == (["ab", "cd", "e"], False)
+
+
 async def test_items_may_be_named_by_reference(rig: Rig) -> None:
     first = (await rig.post({"input": "weather in Paris", "tools": [TOOL], "reasoning": {"effort": "low"}})).response
     references = [{"type": "item_reference", "id": item["id"]} for item in first["output"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.ids import new_id
 from antiphon.store.base import KeyRow, Settlement, StoredResponse, StoreUnavailable, UsageRow
 from antiphon.store.store import Store
@@ -103,6 +104,24 @@ class StoreConformance:
             chain.append(response(chain[-1].id))
         await asyncio.gather(*(save(store, row, usage(row)) for row in chain))
         assert await links_of(store, "proj_a", chain[-1].id) == chain
+
+    async def test_no_chain_is_read_that_is_larger_than_may_be(self, store: Store) -> None:
+        rows = [await saved(store)]
+        while len(rows) < 4:
+            rows.append(await saved(store, rows[-1].id))
+        size = sum(row.size_bytes for row in rows)
+        store.max_context_bytes = size
+        found = await store.chain("proj_a", rows[-1].id)
+        assert found is not None
+        assert len(found.links) == 4
+        store.max_context_bytes = size - 1
+        with pytest.raises(InvalidRequest) as refused:
+            await store.chain("proj_a", rows[-1].id)
+        assert refused.value.code == "context_length_exceeded"
+        assert await store.chain("proj_a", rows[2].id) is not None
+        newest = await store.chain("proj_a", rows[-1].id, most=2)
+        assert newest is not None
+        assert len(newest.links) == 2
 
     async def test_deleting_a_link_leaves_no_chain_through_it(self, store: Store) -> None:
         root = await saved(store)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.store.conformance import FAR, response, usage
 
+from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.ids import new_id
 from antiphon.store.background import QueueFull, topic_of
 from antiphon.store.base import (
@@ -189,6 +190,34 @@ class FamilyConformance:
         assert [one.id for one in rest] == ["i2", "i3"]
         with pytest.raises(ItemNotFound):
             await store.list_items("c", after="none", limit=9, is_ascending=True)
+
+    async def test_no_more_items_are_read_than_may_be(self, store: Store) -> None:
+        made = [ConversationItem(f"i{number}", b"x" * 90, record=b"y" * 10) for number in range(5)]
+        await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), tuple(made))
+        store.max_context_bytes = 300
+        assert [one.id for one in await store.all_items("c", 3)] == ["i0", "i1", "i2"]
+        assert [one.id for one in await store.all_items("c", first=2)] == ["i2", "i3", "i4"]
+        assert await store.all_items("c", first=5) == []
+        for before, first in ((None, 0), (4, 0), (None, 1)):
+            with pytest.raises(InvalidRequest) as refused:
+                await store.all_items("c", before, first=first)
+            assert refused.value.code == "context_length_exceeded"
+
+    async def test_a_page_ends_with_the_item_that_makes_it_large(self, store: Store) -> None:
+        sizes = {"i0": 10, "i1": 200, "i2": 10, "i3": 10, "i4": 300}
+        items = tuple(ConversationItem(name, b"x" * size) for name, size in sizes.items())
+        await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), items)
+
+        async def page(after: str | None, limit: int, *, is_ascending: bool = True) -> list[str]:
+            more: Any = {"is_ascending": is_ascending, "most_bytes": 100}
+            return [one.id for one in await store.list_items("c", after=after, limit=limit, **more)]
+
+        assert await page(None, 9) == ["i0", "i1"]
+        assert await page("i1", 9) == ["i2", "i3", "i4"]
+        assert await page("i1", 2) == ["i2", "i3"]
+        assert await page("i4", 9) == []
+        assert await page(None, 9, is_ascending=False) == ["i4"]
+        assert await page("i4", 9, is_ascending=False) == ["i3", "i2", "i1"]
 
     async def test_one_response_at_a_time_holds_a_conversation(self, store: Store) -> None:
         await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), ())

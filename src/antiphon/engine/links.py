@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.store.base import Removals, StoredResponse
+from antiphon.store.base import Removals, StoredResponse, too_large
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
@@ -92,7 +92,8 @@ class Links:
         """The response and all it follows; None if one of them is absent, deleted, expired or another project's.
 
         One query, but for a long chain that is new to a process which knows others, and for one of whose project
-        something was removed. Raises as `grown`, InvalidRequest (previous_response_not_finished) and StoreUnavailable.
+        something was removed. Raises as `grown`, InvalidRequest (previous_response_not_finished,
+        context_length_exceeded) and StoreUnavailable.
         """
         removals: Removals | None = None
         whole = self._whole(response_id, project, opened)
@@ -107,6 +108,8 @@ class Links:
             whole = self._whole(response_id, project, opened) or self._made_whole(links, opened)
             if whole is None:
                 return Chain(links)
+        if whole.size_bytes > _COPIES * store.max_context_bytes:
+            raise too_large(store.max_context_bytes)
         return Chain(tuple(whole.links), whole.growing.known())
 
     async def _walk(self, store: Store, project: str, response_id: str, removals: Removals | None) -> list[Link] | None:
@@ -131,6 +134,8 @@ class Links:
             links = [kept.link or _read(kept) for kept in known]
             chain[:0] = links
             oldest = links[0].stored.previous_response_id
+        if sum(link.stored.size_bytes for link in chain) > store.max_context_bytes:
+            raise too_large(store.max_context_bytes)
         return chain
 
     def seen(self, response_id: str | None) -> int | None:

@@ -18,7 +18,7 @@ from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.queries import parse_include_query, parse_list_query
 from antiphon.protocol.request import InputItem
 from antiphon.store.base import ConversationItem, ConversationRow
-from antiphon.store.conversations import ConversationBusy, ItemNotFound
+from antiphon.store.conversations import PAGE_BYTES, ConversationBusy, ItemNotFound
 from antiphon.store.store import Store
 
 from .bodies import MAX_ITEMS, Deleted, Metadata
@@ -184,7 +184,8 @@ class ConversationsEndpoint:
         except ItemNotFound as error:
             raise no_such_cursor(str(error)) from error
         shown = [msgspec.Raw(item.body) for item in items[: query.limit]]
-        await call.exchange.answer(200, page_of(shown, has_more=len(items) > query.limit))
+        has_more = len(items) > query.limit or sum(len(item.body) for item in items) >= PAGE_BYTES
+        await call.exchange.answer(200, page_of(shown, has_more=has_more))
 
     async def retrieve_item(self, call: Call) -> None:
         """GET /v1/conversations/{id}/items/{item_id}."""

@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.queries import ListQuery
+from antiphon.store.conversations import PAGE_BYTES
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -45,7 +46,18 @@ def page_from(items: Sequence[msgspec.Raw], query: ListQuery) -> bytes:
         if query.after not in ids:
             raise no_such_cursor(query.after)
         ordered = ordered[ids.index(query.after) + 1 :]
-    return page_of(ordered[: query.limit], has_more=len(ordered) > query.limit)
+    shown = _fitting(ordered[: query.limit])
+    return page_of(shown, has_more=len(ordered) > len(shown))
+
+
+def _fitting(items: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
+    """The first items, up to the one with which a page is large enough."""
+    size_bytes = 0
+    for count, item in enumerate(items, 1):
+        size_bytes += memoryview(item).nbytes
+        if size_bytes >= PAGE_BYTES:
+            return items[:count]
+    return items
 
 
 def no_such_cursor(after: str) -> InvalidRequest:

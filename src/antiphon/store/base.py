@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from antiphon.protocol.errors import AntiphonError
+from antiphon.protocol.errors import AntiphonError, InvalidRequest
 
 # How long a writer rests between two groups of several saves: a group costs its wake-ups and its sync, whatever its
 # size. Resting costs a client under load this much latency, and saves a quarter of a request's CPU (eight callers).
@@ -22,6 +22,15 @@ class StoreUnavailable(AntiphonError):
 
 class LeaseLost(AntiphonError):
     """Another worker has taken this run over: what this one still has to say is not written."""
+
+
+def too_large(most_bytes: int) -> InvalidRequest:
+    """More is stored of a context than may be read."""
+    return InvalidRequest(
+        f"What this continues takes more than {most_bytes:,} bytes, which is the most that this server reads for one "
+        "request. Begin a new chain or conversation, with what is still needed of this one.",
+        code="context_length_exceeded",
+    )
 
 
 @dataclass(frozen=True, slots=True)

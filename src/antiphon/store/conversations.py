@@ -6,13 +6,15 @@ from typing import Final
 
 from antiphon.protocol.errors import AntiphonError
 
-from .base import ConversationItem, ConversationRow
+from .base import ConversationItem, ConversationRow, too_large
 from .engine import Engine, Script, Sql
 
 _COLUMNS: Final = "id, project, created_at, metadata, next_position, holes, removals"
 _LOAD: Final = f"SELECT {_COLUMNS} FROM conversations WHERE id = $1 AND project = $2"  # noqa: S608 - own names
 _ITEM: Final = "id, body, turn, turn_size, record, carried, position"
 _ITEMS: Final = f"SELECT {_ITEM} FROM conversation_items WHERE conversation = $1"  # noqa: S608
+_SUM: Final = "SELECT SUM(length(body) + COALESCE(length(record), 0)) FROM conversation_items WHERE conversation = $1"
+PAGE_BYTES: Final = 32 << 20
 _END: Final = 2**31 - 1
 """Beyond every position."""
 _FREE: Final = "(holder IS NULL OR held_until <= now_s())"
@@ -73,6 +75,7 @@ class ConversationTable:
     """Every method that takes a project answers None or False for a conversation that is not there for it."""
 
     engine: Engine
+    max_context_bytes: int
 
     async def create_conversation(self, row: ConversationRow, items: tuple[ConversationItem, ...]) -> None:
         """A new conversation with its first items."""
@@ -133,13 +136,16 @@ class ConversationTable:
         return await self.engine.write(script, sum(len(item.body) for item in items))
 
     async def list_items(
-        self, conversation_id: str, *, after: str | None, limit: int, is_ascending: bool
+        self, conversation_id: str, *, after: str | None, limit: int, is_ascending: bool, most_bytes: int = PAGE_BYTES
     ) -> list[ConversationItem]:
-        """Up to `limit` items after the one with id `after`. Raises ItemNotFound for a cursor to nothing."""
+        """Up to `limit` items after the one with id `after`, which end with the one that comes to `most_bytes`.
+
+        Raises ItemNotFound for a cursor to nothing.
+        """
         compare, order = (">", "ASC") if is_ascending else ("<", "DESC")
 
         def script() -> Script[list[ConversationItem]]:
-            condition, values = "", (conversation_id, limit)
+            condition, values = "", (conversation_id, limit, most_bytes)
             if after is not None:
                 rows = yield Sql(
                     "SELECT position FROM conversation_items WHERE conversation = $1 AND id = $2",
@@ -147,8 +153,14 @@ class ConversationTable:
                 )
                 if not rows:
                     raise ItemNotFound(after)
-                condition, values = f" AND position {compare} $3", (conversation_id, limit, int(rows[0][0]))
-            rows = yield Sql(f"{_ITEMS}{condition} ORDER BY position {order} LIMIT $2", values)
+                condition, values = f" AND position {compare} $4", (*values, int(rows[0][0]))
+            rows = yield Sql(
+                f"WITH page AS (SELECT position AS at, length(body) AS size FROM conversation_items "  # noqa: S608
+                f"WHERE conversation = $1{condition} ORDER BY position {order} LIMIT $2), "
+                f"sums AS (SELECT at, SUM(size) OVER (ORDER BY at {order}) - size AS before FROM page) "
+                f"{_ITEMS} AND position IN (SELECT at FROM sums WHERE before < $3) ORDER BY position {order}",
+                values,
+            )
             return [ConversationItem(*row) for row in rows]
 
         return await self.engine.read(script)
@@ -156,13 +168,18 @@ class ConversationTable:
     async def all_items(
         self, conversation_id: str, before: int | None = None, *, first: int = 0
     ) -> list[ConversationItem]:
-        """Every item in order, from position `first` on, or those before a position."""
+        """Every item in order, from position `first` on, or those before a position.
+
+        Raises InvalidRequest (context_length_exceeded).
+        """
+        asked = (conversation_id, first, _END if before is None else before)
+        among = " AND position >= $2 AND position < $3"
 
         def script() -> Script[list[ConversationItem]]:
-            end = _END if before is None else before
-            rows = yield Sql(
-                _ITEMS + " AND position >= $2 AND position < $3 ORDER BY position", (conversation_id, first, end)
-            )
+            fits = f"({_SUM}{among}) <= $4"
+            rows = yield Sql(f"{_ITEMS}{among} AND {fits} ORDER BY position", (*asked, self.max_context_bytes))
+            if not rows and ((yield Sql(_SUM + among, asked))[0][0] or 0) > self.max_context_bytes:
+                raise too_large(self.max_context_bytes)
             return [ConversationItem(*row) for row in rows]
 
         return await self.engine.read(script)

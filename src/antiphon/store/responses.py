@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum
+from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, too_large
 from .engine import Engine, Row, Script, Sql
 
 COLUMNS: Final = (
@@ -33,15 +33,20 @@ _LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 
 
 _COUNT: Final = "COALESCE((SELECT count FROM removals WHERE project = $1), 0), now_s()"
 
+# The size of a value is told by its row: it is not read. One link may be larger than what is left to it.
+_SIZE: Final = "length(r.body) + length(r.input) + length(r.turns)"
+
 _CHAIN: Final = f"""
-    WITH RECURSIVE link (depth, id, previous) AS (
-        SELECT 0, id, previous_response_id FROM responses WHERE id = $2 AND project = $1 AND {_ALIVE}
+    WITH RECURSIVE link (depth, id, previous, size) AS (
+        SELECT 0, r.id, r.previous_response_id, CAST({_SIZE} AS BIGINT)
+        FROM responses r WHERE r.id = $2 AND r.project = $1 AND {_ALIVE}
         UNION ALL
-        SELECT link.depth + 1, r.id, r.previous_response_id
+        SELECT link.depth + 1, r.id, r.previous_response_id, link.size + {_SIZE}
         FROM link JOIN responses r ON r.id = link.previous
         WHERE r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < $4
+            AND link.size <= $5
     )
-    SELECT {_QUALIFIED}, {_COUNT} FROM link JOIN responses r ON r.id = link.id
+    SELECT {_QUALIFIED}, link.size, {_COUNT} FROM link JOIN responses r ON r.id = link.id
     WHERE link.depth >= $3 OR link.previous IS NULL ORDER BY link.depth DESC"""  # noqa: S608
 
 _DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
@@ -111,6 +116,7 @@ class ResponseTable:
     """Finished responses, and those that a background run is still writing."""
 
     engine: Engine
+    max_context_bytes: int
 
     async def load(self, project: str, response_id: str) -> StoredResponse | None:
         """One response, or None if it is absent, deleted, expired, or another project's."""
@@ -153,13 +159,16 @@ class ResponseTable:
         """The response and all it follows, oldest first, in one query; or of these the newest `most`.
 
         The newest `held` links are looked for, but come only if one of them is the oldest of all; not with `most`. None
-        if the response or any link of it is absent, deleted, expired or another project's.
+        if the response or any link of it is absent, deleted, expired or another project's. Raises InvalidRequest
+        (context_length_exceeded).
         """
         assert most is None or not held
         depth = _LONGEST_CHAIN if most is None else most - 1
 
         def script() -> Script[Chain | None]:
-            rows = yield Sql(_CHAIN, (project, response_id, held, depth))
+            rows = yield Sql(_CHAIN, (project, response_id, held, depth, self.max_context_bytes))
+            if rows and int(rows[0][-3]) > self.max_context_bytes:
+                raise too_large(self.max_context_bytes)
             return _whole(rows, most)
 
         return await self.engine.read(script)
@@ -193,7 +202,7 @@ def _whole(rows: Sequence[Row], most: int | None) -> Chain | None:
     """The walk ends where a link is absent, deleted, expired or foreign: then the oldest still names another."""
     if not rows:
         return None
-    chain = Chain([StoredResponse(*row[:-2]) for row in rows], Removals(*rows[0][-2:]))
+    chain = Chain([StoredResponse(*row[:-3]) for row in rows], Removals(*rows[0][-2:]))
     is_whole = chain.links[0].previous_response_id is None or len(rows) == most
     return chain if is_whole else None
 

@@ -21,10 +21,14 @@ from .webhooks import DELIVERIES_KEPT_S, WebhookTable, tell
 
 
 class Store(ResponseTable, KeyTable, BackgroundTable, ConversationTable, PromptTable, WebhookTable, IdempotencyTable):
-    """One database. May be used from any task of the loop that opened it; every method raises StoreUnavailable."""
+    """One database. May be used from any task of the loop that opened it; every method raises StoreUnavailable.
 
-    def __init__(self, engine: Engine) -> None:
+    No context is read of which more than `max_context_bytes` are stored.
+    """
+
+    def __init__(self, engine: Engine, max_context_bytes: int = 256 << 20) -> None:
         self.engine = engine
+        self.max_context_bytes = max_context_bytes
 
     async def settle(self, end: Settlement) -> None:
         """Write the end of a run, all or nothing. Raises LeaseLost when another worker has the run now."""

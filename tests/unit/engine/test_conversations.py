@@ -25,6 +25,7 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.read: list[int] = []
+        self.max_context_bytes = store.max_context_bytes
 
     async def all_items(self, *args: Any, **more: Any) -> list[ConversationItem]:
         items = await self._store.all_items(*args, **more)

@@ -23,6 +23,7 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.read: list[tuple[str, int]] = []
+        self.max_context_bytes = store.max_context_bytes
 
     async def chain(self, *args: Any) -> Any:
         found = await self._store.chain(*args)
