@@ -264,7 +264,7 @@ def main() -> None:
         kept = FOLDER / "results.json"
         if given.add and kept.exists():
             results, plans = msgspec.json.decode(kept.read_bytes())
-            bench.results, bench.plans = _merged(results, bench.results), plans | bench.plans
+            bench.results, bench.plans = _merged(results, bench.results), bench.plans or plans
         kept.write_bytes(msgspec.json.format(msgspec.json.encode([bench.results, bench.plans])))
         if given.write:
             write_report(ROOT / "docs", bench.results, bench.plans)
