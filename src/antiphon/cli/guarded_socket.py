@@ -48,6 +48,7 @@ class GuardedSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         self._expect_nothing()
+        self._begun_bytes = self._queued_bytes = 0
         self._hold(0)
         super().connection_lost(exc)
 
@@ -73,8 +74,8 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         """The next message is the application's, which counts it from here on."""
         message = await super().receive()
         if self.queue.empty():
-            self._hold(self._held_bytes - self._queued_bytes)
             self._queued_bytes = 0
+            self._hold(self._begun_bytes)
         return message
 
     async def send(self, message: ASGISendEvent) -> None:

@@ -58,7 +58,8 @@ class App:
         await self.may_read.wait()
         while (message := await receive())["type"] != "websocket.disconnect":
             self.received.append(message["bytes"])
-            await send({"type": "websocket.send", "text": f"{len(message['bytes'])} bytes"})
+            with suppress(OSError):
+                await send({"type": "websocket.send", "text": f"{len(message['bytes'])} bytes"})
         self.left.set()
 
 
@@ -214,6 +215,18 @@ async def test_what_is_begun_is_held_until_it_has_been_taken(stage: Stage) -> No
         await wire.send(frame(BINARY, b"x" * 500, announced=501))
         await stage.holds(500)
     await stage.holds(0)
+
+
+async def test_what_a_client_leaves_behind_is_given_back_once(stage: Stage) -> None:
+    stage.app.may_read.clear()
+    stage.config.ws_ping_interval = stage.config.ws_ping_timeout = 0.2  # nobody answers them
+    async with stage.connected() as (wire,):
+        await wire.send(frame(TEXT, b"x" * 900), frame(TEXT, b"x" * 100, announced=200))
+        await stage.holds(1000)
+        await stage.holds(0)
+        stage.app.may_read.set()
+        await asyncio.wait_for(stage.app.left.wait(), 5)
+        assert stage.intake.held_bytes == 0
 
 
 async def test_a_message_that_finds_no_room_is_refused_before_it_is_whole(stage: Stage) -> None:
