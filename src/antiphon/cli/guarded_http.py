@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
+
+from .patience import Patient
 
 MAX_HEAD_BYTES: Final = 64 << 10
 MAX_PIPELINED: Final = 16
@@ -21,10 +23,9 @@ _LINGER_S: Final = 1.0
 _LINGER_BYTES: Final = 1 << 20
 
 
-class GuardedHttp(HttpToolsProtocol):
-    """One connection. `silence_s` is how long a client may be silent before it has sent what it began."""
+class GuardedHttp(Patient, HttpToolsProtocol):
+    """One connection."""
 
-    silence_s: ClassVar[float] = 60.0
     # Beside uvicorn's own attributes, which are as many as instances of one class can share the names of.
     __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_watch")
 
@@ -94,28 +95,11 @@ class GuardedHttp(HttpToolsProtocol):
     def _is_owed_more(self) -> bool:
         return self._loose_bytes > 0 or (bool(self.cycle) and self.cycle.more_body)
 
-    def _expect_more(self) -> None:
-        self._heard_at = self.loop.time()
-        if self._watch is None:
-            self._watch = self.loop.call_later(self.silence_s, self._look)
+    def _awaits_client(self) -> bool:
+        return not (self.flow.read_paused or self._owes_answer())
 
-    def _expect_nothing(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    def _look(self) -> None:
-        """One timer serves all silences: it is moved on only when it fires."""
-        self._watch = None
-        if self.transport.is_closing():
-            return
-        if self.flow.read_paused or self._owes_answer():  # it is not the client who keeps us waiting
-            self._expect_more()
-            return
-        left_s = self._heard_at + self.silence_s - self.loop.time()
-        if left_s > 0:
-            self._watch = self.loop.call_later(left_s, self._look)
-        elif self._is_owed_more():
+    def _end_silence(self) -> None:
+        if self._is_owed_more():
             self._refuse(
                 RequestTimeout(f"The request was not sent to its end: {self.silence_s:g} seconds without a byte.")
             )

@@ -7,7 +7,7 @@ counts as bodies do, a piece costs no more than its bytes, and who begins a mess
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+from typing import Final
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
@@ -20,18 +20,18 @@ from antiphon.protocol.socket_events import error_event
 from antiphon.protocol.utf8 import check_utf8
 from antiphon.runs.intake import Intake
 
+from .patience import Patient
+
 _SMALL_BYTES: Final = 64 << 10
 """A message that is begun may become as large where there is no room for more: its refusal need not end the rest."""
 _LINGER_S: Final = 1.0
 
 
-class GuardedSocket(WebSocketsSansIOProtocol):
-    """One connection. `silence_s` is how long a client may be silent before it has sent what it began.
+class GuardedSocket(Patient, WebSocketsSansIOProtocol):
+    """One connection.
 
     `app_state` is the lifespan's state, with the `intake` of the process in it.
     """
-
-    silence_s: ClassVar[float] = 60.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -42,7 +42,6 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._begun_bytes = 0
         self._pieces = bytearray()
         self._late_pong = b""
-        self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,13 +61,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
             self._refuse(refusal, CloseCode.TRY_AGAIN_LATER)
             return
         self._hold(size)
-        if begun != self._begun_bytes:
-            self._heard_at = self.loop.time()
-            self._begun_bytes = begun
         if not begun:
             self._expect_nothing()
-        elif self._watch is None:
-            self._watch = self.loop.call_later(self.silence_s, self._look)
+        elif begun != self._begun_bytes:
+            self._expect_more()
+        self._begun_bytes = begun
 
     async def receive(self) -> ASGIReceiveEvent:
         """The next message is the application's, which counts it from here on."""
@@ -152,21 +149,10 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._intake.hold(size_bytes - self._held_bytes)
         self._held_bytes = size_bytes
 
-    def _expect_nothing(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+    def _awaits_client(self) -> bool:
+        return not self.read_paused
 
-    def _look(self) -> None:
-        """One timer serves all silences: it is moved on only when it fires."""
-        self._watch = None
-        now = self.loop.time()
-        if self.read_paused:  # it is not the client who keeps us waiting
-            self._heard_at = now
-        left_s = self._heard_at + self.silence_s - now
-        if left_s > 0:
-            self._watch = self.loop.call_later(left_s, self._look)
-            return
+    def _end_silence(self) -> None:
         error = RequestTimeout(f"The message was not sent to its end: {self.silence_s:g} seconds without a byte.")
         self._refuse(error, CloseCode.POLICY_VIOLATION)
 
