@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 
-class Patient:
+class Patient(ABC):
     """Beside one of uvicorn's protocols, whose connection it bounds.
 
     One timer serves all silences: it is moved on only when it fires.

@@ -13,7 +13,7 @@ from typing import Final
 
 from antiphon.protocol.items import Reasoning
 from antiphon.providers.base import Entry
-from antiphon.store.base import ConversationItem, ConversationRow, too_large
+from antiphon.store.base import ConversationItem, ConversationRow, check_context
 from antiphon.store.store import Store
 
 from .conversation_items import conversation_entries
@@ -59,8 +59,7 @@ class Conversations:
         if growing is None:
             return entries if kept.end == 0 else conversation_entries(await store.all_items(row.id))
         kept.add(items, growing, row.next_position)
-        if kept.size_bytes > store.max_context_bytes:
-            raise too_large(store.max_context_bytes)
+        check_context(kept.size_bytes, store.max_context_bytes)
         if self._kept.fits(kept.size_bytes):
             self._kept.put(row.id, kept, kept.size_bytes)
         self._kept.make_room()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.store.base import Removals, StoredResponse, too_large
+from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
@@ -108,8 +108,7 @@ class Links:
             whole = self._whole(response_id, project, opened) or self._made_whole(links, opened)
             if whole is None:
                 return Chain(links)
-        if whole.size_bytes > _COPIES * store.max_context_bytes:
-            raise too_large(store.max_context_bytes)
+        check_context(whole.size_bytes // _COPIES, store.max_context_bytes)
         return Chain(tuple(whole.links), whole.growing.known())
 
     async def _walk(self, store: Store, project: str, response_id: str, removals: Removals | None) -> list[Link] | None:
@@ -134,8 +133,7 @@ class Links:
             links = [kept.link or _read(kept) for kept in known]
             chain[:0] = links
             oldest = links[0].stored.previous_response_id
-        if sum(link.stored.size_bytes for link in chain) > store.max_context_bytes:
-            raise too_large(store.max_context_bytes)
+        check_context(sum(link.stored.size_bytes for link in chain), store.max_context_bytes)
         return chain
 
     def seen(self, response_id: str | None) -> int | None:

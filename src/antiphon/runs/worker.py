@@ -230,8 +230,9 @@ class Worker:
     async def _give_up_overdue(self) -> None:
         age_s, count = self._limits.queue_age_s, max(1, min(_OVERDUE_BATCH, self.intake.spare(self._limits.body_bytes)))
         for job in await self._store.overdue(age_s, count, self.owner, self._ports.lease_s):
-            most_s = round(self._limits.age_s(parse_request(job.request)))
-            await self._finish(job, ServerFault(f"The response waited for a worker for more than {most_s} s."))
+            request = parse_request(job.request)
+            most_s = round(self._limits.age_s(request))
+            await self._finish(job, request, ServerFault(f"The response waited for a worker for more than {most_s} s."))
 
     async def _beat(self) -> None:
         """Renew the leases of what is carried out here, and of nothing else: what was dropped is for others to take."""
@@ -243,22 +244,22 @@ class Worker:
 
     async def _take_up(self, job: Job) -> None:
         """A run that was queued, or whose worker was lost."""
+        request = parse_request(job.request)
         if job.is_cancelled:
-            await self._finish(job, None)
+            await self._finish(job, request, None)
         elif job.lease.attempt > self._limits.attempts:
             tried = f"{self._limits.attempts} times" if self._limits.attempts > 1 else "once"
-            await self._finish(
-                job, ServerFault(f"The response was begun {tried}, and each time its worker was lost before the end.")
-            )
+            error = ServerFault(f"The response was begun {tried}, and each time its worker was lost before the end.")
+            await self._finish(job, request, error)
         else:
             if job.lease.attempt > 1:
                 logger.warning("run taken up again", extra={"run": job.response.id, "attempt": job.lease.attempt})
             batches = await self._store.events(job.response.id)
-            self._begin(job, parse_request(job.request), batches)
+            self._begin(job, request, batches)
 
-    async def _finish(self, job: Job, error: ApiError | None) -> None:
+    async def _finish(self, job: Job, request: CreateResponse, error: ApiError | None) -> None:
         """End a run as failed, or as cancelled, without asking a model."""
-        run = self._run_of(job, parse_request(job.request), await self._store.events(job.response.id))
+        run = self._run_of(job, request, await self._store.events(job.response.id))
         try:
             await end_without_model(run, error, self._ports)
         except LeaseLost:
@@ -279,7 +280,7 @@ class Worker:
             while await self._store.request_cancel(project, response_id):
                 job = await self._store.claim_one(response_id, self.owner, self._ports.lease_s)
                 if job is not None:
-                    await self._finish(job, None)
+                    await self._finish(job, parse_request(job.request), None)
                     break
                 if asyncio.get_running_loop().time() > deadline:
                     raise ServerFault("The response is being cancelled and has not ended yet. Please look again.")

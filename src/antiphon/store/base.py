@@ -24,13 +24,14 @@ class LeaseLost(AntiphonError):
     """Another worker has taken this run over: what this one still has to say is not written."""
 
 
-def too_large(most_bytes: int) -> InvalidRequest:
-    """More is stored of a context than may be read."""
-    return InvalidRequest(
-        f"What this continues takes more than {most_bytes:,} bytes, which is the most that this server reads for one "
-        "request. Begin a new chain or conversation, with what is still needed of this one.",
-        code="context_length_exceeded",
-    )
+def check_context(size_bytes: int, most_bytes: int) -> None:
+    """Raises InvalidRequest (context_length_exceeded) if more is stored of a context than may be read."""
+    if size_bytes > most_bytes:
+        raise InvalidRequest(
+            f"What this continues takes more than {most_bytes:,} bytes, which is the most that this server reads for "
+            "one request. Begin a new chain or conversation, with what is still needed of this one.",
+            code="context_length_exceeded",
+        )
 
 
 @dataclass(frozen=True, slots=True)

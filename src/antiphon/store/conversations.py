@@ -6,7 +6,7 @@ from typing import Final
 
 from antiphon.protocol.errors import AntiphonError
 
-from .base import ConversationItem, ConversationRow, too_large
+from .base import ConversationItem, ConversationRow, check_context
 from .engine import Engine, Script, Sql
 
 _COLUMNS: Final = "id, project, created_at, metadata, next_position, holes, removals"
@@ -178,8 +178,9 @@ class ConversationTable:
         def script() -> Script[list[ConversationItem]]:
             fits = f"({_SUM}{among}) <= $4"
             rows = yield Sql(f"{_ITEMS}{among} AND {fits} ORDER BY position", (*asked, self.max_context_bytes))
-            if not rows and ((yield Sql(_SUM + among, asked))[0][0] or 0) > self.max_context_bytes:
-                raise too_large(self.max_context_bytes)
+            if not rows:
+                size_bytes = (yield Sql(_SUM + among, asked))[0][0]
+                check_context(int(size_bytes or 0), self.max_context_bytes)
             return [ConversationItem(*row) for row in rows]
 
         return await self.engine.read(script)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, too_large
+from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, check_context
 from .engine import Engine, Row, Script, Sql
 
 COLUMNS: Final = (
@@ -167,8 +167,8 @@ class ResponseTable:
 
         def script() -> Script[Chain | None]:
             rows = yield Sql(_CHAIN, (project, response_id, held, depth, self.max_context_bytes))
-            if rows and int(rows[0][-3]) > self.max_context_bytes:
-                raise too_large(self.max_context_bytes)
+            if rows:
+                check_context(int(rows[0][-3]), self.max_context_bytes)
             return _whole(rows, most)
 
         return await self.engine.read(script)

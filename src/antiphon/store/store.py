@@ -26,9 +26,10 @@ class Store(ResponseTable, KeyTable, BackgroundTable, ConversationTable, PromptT
     No context is read of which more than `max_context_bytes` are stored.
     """
 
-    def __init__(self, engine: Engine, max_context_bytes: int = 256 << 20) -> None:
+    max_context_bytes = 256 << 20
+
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.max_context_bytes = max_context_bytes
 
     async def settle(self, end: Settlement) -> None:
         """Write the end of a run, all or nothing. Raises LeaseLost when another worker has the run now."""
