@@ -130,7 +130,9 @@ class Assembler:
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)
-        self._flush()
+        if self._events:
+            self._emit(self._events)
+            self._events.clear()
 
     def _flush(self) -> None:
         """What was said in this call goes out."""
@@ -316,7 +318,9 @@ class Assembler:
             message.text(delta.text, delta.logprobs)
 
     def _on_texts(self, delta: de.Texts) -> None:
-        self._message(delta.key).texts(delta.pieces)
+        item = self._open.get(delta.key)
+        message = item if isinstance(item, OpenMessage) else self._message(delta.key)
+        message.texts(delta.pieces)
 
     def _on_refusal(self, delta: de.Refusal) -> None:
         if delta.text:

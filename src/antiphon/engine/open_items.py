@@ -110,7 +110,9 @@ class OpenMessage:
         place.emit(delta)
 
     def texts(self, pieces: list[str]) -> None:
-        part = self._open("text")
+        part = self._part
+        if part is None or part.kind != "text":
+            part = self._open("text")
         part.pieces += pieces
         item_id, output_index, emit = self.place
         for text in pieces:

@@ -64,15 +64,19 @@ class Answering:
         await self._opening.__aexit__(kind, error, trace)
 
     async def read(self, assembler: Assembler, is_cut: Callable[[], bool] = lambda: False) -> None:
-        """Assemble the answer to its end, or to where it fails or is cut. Raises UpstreamFault."""
+        """Assemble the answer to its end, or to where it fails or is cut. Raises UpstreamFault.
+
+        `is_cut` is asked before and after: who cuts an answer while it is read hangs up.
+        """
         decoder = self.decoder
 
         def take(data: bytes) -> bool:
             assembler.apply_all(decoder.feed(data))
             # Some servers keep the connection open after their last event.
-            return assembler.finished is None and assembler.failure is None and not is_cut()
+            return assembler.finished is None and assembler.failure is None
 
-        await self.reply.pour(take)
+        if not is_cut():
+            await self.reply.pour(take)
         if assembler.failure is not None or is_cut():
             return
         try:

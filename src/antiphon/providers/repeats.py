@@ -89,12 +89,14 @@ class Repeats:
             self._key, self._head, self._tail = key, head + b'"', b'"%b\n\n' % tail
 
     def _take(self, blocks: bytes) -> tuple[list[str], bytes]:
-        """The texts of the first blocks, as far as they are alike, and the blocks that follow."""
-        found, rest = [blocks[len(self._head) : -len(self._tail)]], b""
-        if b"\n" in found[0] or self._around(found) != blocks:
-            found, rest = self._cut(blocks)
+        """Of blocks that begin with `_head`: the texts of the first ones that are alike, and the blocks that follow."""
+        quoted = blocks[len(self._head) - 1 : 1 - len(self._tail)]
         try:
-            texts = _read(found)
+            if b"\n" not in quoted and blocks.endswith(self._tail):  # one block alone
+                texts, rest = [_string(quoted)], b""
+            else:
+                found, rest = self._cut(blocks)
+                texts = _read(found)
         except msgspec.DecodeError:
             return [], blocks  # the decoder says what is wrong with it
         if texts:
