@@ -37,8 +37,11 @@ class Reader(Protocol):
         """Until the log is longer than `after` or closed."""
         ...
 
-    def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
-        """Events `[first, end)` as server-sent events in one piece, deltas with `obfuscation` if `is_padded`."""
+    def frames(self, first: int, most: int, *, is_padded: bool) -> tuple[bytes, int]:
+        """So many events from `first` on as server-sent events in one piece, and the position after the last one.
+
+        Deltas have `obfuscation` if `is_padded`.
+        """
         ...
 
     def payloads(self, first: int, end: int) -> list[bytes]:
@@ -132,10 +135,11 @@ class EventLog:
             return None
         return EventBatch(first, len(self) - first, b"\n".join(self.payloads(first, len(self))))
 
-    def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
+    def frames(self, first: int, most: int, *, is_padded: bool) -> tuple[bytes, int]:
         """See Reader.frames."""
         pieces: list[bytes] = []
-        events = self._events[first - self._first : end - self._first]
+        begin = first - self._first
+        events = self._events[begin : begin + most]
         is_kept = self._encoded is not None
         for number, event in enumerate(events, first):
             payload = self.encoded(number) if is_kept else encode_event(event)
@@ -143,7 +147,7 @@ class EventLog:
                 pieces += (DELTA_HEADS[type(event)], payload[:-1], _PADDINGS[len(event.delta) % _PAD_TO], b"\n\n")
             else:
                 pieces += (frame_head(event), payload, b"\n\n")
-        return b"".join(pieces)
+        return b"".join(pieces), first + len(events)
 
 
 def padded(payload: bytes, text: str) -> bytes:

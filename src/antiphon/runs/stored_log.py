@@ -1,7 +1,7 @@
 """The recorded events of a background response, followed from any process, by the signature of the local log.
 
     async with follow(store, project, response_id, after) as log:
-        await log.wait(after); log.frames(after, len(log), ...)
+        await log.wait(after); log.frames(after, most, ...)
 
 Only what is recorded is ever shown, so a reader never saw what a lost worker did not leave behind. What was sent is
 forgotten: the memory of a reader is one batch.
@@ -94,9 +94,10 @@ class StoredLog:
         """See Reader.payloads."""
         return self._lines[first - self._first : end - self._first]
 
-    def frames(self, first: int, end: int, *, is_padded: bool) -> bytes:
+    def frames(self, first: int, most: int, *, is_padded: bool) -> tuple[bytes, int]:
         """See Reader.frames: the same bytes as the log that the events were recorded from."""
-        return b"".join(frame_of(payload, is_padded=is_padded) for payload in self.payloads(first, end))
+        lines = self.payloads(first, first + most)
+        return b"".join(frame_of(line, is_padded=is_padded) for line in lines), first + len(lines)
 
 
 def frame_of(payload: bytes, *, is_padded: bool) -> bytes:

@@ -98,12 +98,10 @@ class EventStream:
 
     def _next(self) -> bytes:
         """So many of the frames that wait as may wait in the client's connection instead."""
-        first, end = self._sent, len(self._log)
-        if end <= first:
-            return b""
-        self._has_more = end - first > _MOST_EVENTS
-        self._sent = first + _MOST_EVENTS if self._has_more else end
-        return self._log.frames(first, self._sent, is_padded=self._is_padded)
+        first = self._sent
+        frames, self._sent = self._log.frames(first, _MOST_EVENTS, is_padded=self._is_padded)
+        self._has_more = self._sent - first == _MOST_EVENTS
+        return frames
 
     def push(self, frames: bytes) -> None:
         """Send frames now, and what follows too if the client is slow."""

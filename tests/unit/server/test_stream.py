@@ -199,17 +199,19 @@ async def test_a_client_that_has_gone_is_sent_no_end() -> None:
     assert client.messages[-1]["more_body"] is True
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-async def test_a_long_backlog_is_sent_in_pieces(is_closed: bool) -> None:
+@pytest.mark.parametrize(
+    ("count", "is_closed", "writes"), [(1000, False, 5), (1000, True, 5), (1024, False, 5), (1024, True, 6)]
+)
+async def test_a_long_backlog_is_sent_in_pieces(count: int, is_closed: bool, writes: int) -> None:
     async with stalled() as (client, log, stream):
-        said = [str(number) for number in range(1000)]
+        said = [str(number) for number in range(count)]
         for text in said:
             say(log, text)
         await asyncio.sleep(0)
         if is_closed:
             log.close()
         client.can_write.set()
-        await (stream.finish() if is_closed else until(lambda: len(texts(client.bodies)) == 1001))
+        await (stream.finish() if is_closed else until(lambda: len(texts(client.bodies)) == 1 + count))
     assert texts(client.bodies) == ["a", *said]
-    assert len(client.bodies) == 5
+    assert len(client.bodies) == writes
     assert max(body.count(b"data: {") for body in client.bodies) == 256
