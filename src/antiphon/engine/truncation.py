@@ -36,8 +36,10 @@ class Trimmer:
 
     def fit(self, targets: Sequence[Target]) -> Turn:
         """The turn cut to the smallest window that is known of its targets."""
+        if not self._is_allowed:
+            return self._turn
         windows = [window for target in targets if (window := window_of(target)) is not None]
-        if self._is_allowed and windows:
+        if windows:
             room = min(windows) - (self._turn.request.max_output_tokens or 0)
             self._turn = self._cut(room) or self._turn
         return self._turn

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -29,6 +30,8 @@ Wire = schema.RequestWire
 _decode: Final = msgspec.json.Decoder(Wire).decode
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _types: Final = typing.get_type_hints(Wire, include_extras=True)
+_later_of: Final = attrgetter(*schema.LATER, "image")
+_NOTHING_LATER: Final = _later_of(Wire())
 _NULL: Final = b"null"
 
 
@@ -140,8 +143,8 @@ def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared
         instructions=wire.instructions,
         previous_response_id=wire.previous_response_id,
         conversation=_conversation(wire.conversation),
-        prompt=_prompt(wire.prompt),
-        compact_threshold=_compact_threshold(wire.context_management),
+        prompt=None if wire.prompt is None else _prompt(wire.prompt),
+        compact_threshold=_compact_threshold(wire.context_management) if wire.context_management else None,
         background=wire.background is True,
         completion_window_s=0 if wire.background_options is None else _window_s(wire, wire.background_options),
         store=wire.store is not False,
@@ -158,12 +161,12 @@ def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared
         presence_penalty=wire.presence_penalty,
         frequency_penalty=wire.frequency_penalty,
         truncation=wire.truncation or "disabled",
-        text=_text(wire.text),
-        reasoning=_reasoning(wire.reasoning),
+        text=Text() if wire.text is None else _text(wire.text),
+        reasoning=None if wire.reasoning is None else _reasoning(wire.reasoning),
         metadata=wire.metadata or {},
         service_tier=wire.service_tier,
         prompt_cache_key=wire.prompt_cache_key,
-        prompt_cache_options=_cache_options(wire.prompt_cache_options),
+        prompt_cache_options=_cache_options(wire.prompt_cache_options) if _is_said(wire.prompt_cache_options) else None,
         prompt_cache_retention=wire.prompt_cache_retention,
         safety_identifier=wire.safety_identifier,
         user=wire.user,
@@ -174,9 +177,7 @@ def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
     return isinstance(value, Raw) and bytes(memoryview(value)[: len(_NULL) + 1]) != _NULL
 
 
-def _text(wire: schema.TextWire | None) -> Text:
-    if wire is None:
-        return Text()
+def _text(wire: schema.TextWire) -> Text:
     asked = wire.format
     if isinstance(asked, schema.TextFormatSchema):
         body = Raw(msgspec.json.encode(asked.schema))
@@ -185,15 +186,11 @@ def _text(wire: schema.TextWire | None) -> Text:
     return Text(TextFormat(kind), wire.verbosity)
 
 
-def _reasoning(wire: schema.ReasoningWire | None) -> ReasoningSettings | None:
-    if wire is None:
-        return None
+def _reasoning(wire: schema.ReasoningWire) -> ReasoningSettings:
     return ReasoningSettings(wire.effort, wire.summary or wire.generate_summary, wire.context, wire.mode)
 
 
-def _cache_options(raw: Raw | msgspec.UnsetType) -> Raw | None:
-    if not _is_said(raw):
-        return None
+def _cache_options(raw: Raw) -> Raw:
     try:
         options = msgspec.json.decode(raw, type=schema.PromptCacheOptions)
     except msgspec.ValidationError as error:
@@ -231,19 +228,21 @@ def _window_s(wire: Wire, options: schema.BackgroundOptions) -> int:
     return _WINDOWS_S[window]
 
 
-def _prompt(wire: schema.PromptWire | None) -> PromptReference | None:
-    return None if wire is None else PromptReference(wire.id, wire.version, wire.variables)
+def _prompt(wire: schema.PromptWire) -> PromptReference:
+    return PromptReference(wire.id, wire.version, wire.variables)
 
 
-def _compact_threshold(rules: tuple[schema.ContextManagement, ...] | None) -> int | None:
-    if not rules:
-        return None
+def _compact_threshold(rules: tuple[schema.ContextManagement, ...]) -> int:
     return min(rule.compact_threshold or schema.DEFAULT_COMPACT_THRESHOLD for rule in rules)
 
 
 def _check_state(wire: Wire) -> None:
     """Where the context comes from: one chain, one conversation, or the input alone."""
     check_id("model", wire.model)
+    if wire.previous_response_id is None and wire.conversation is None and wire.prompt is None:
+        if not _is_said(wire.input):
+            raise missing_parameter("input")
+        return
     check_id("previous_response_id", wire.previous_response_id)
     check_id("conversation", _conversation(wire.conversation))
     check_id("prompt.id", None if wire.prompt is None else wire.prompt.id)
@@ -254,13 +253,12 @@ def _check_state(wire: Wire) -> None:
             "Ensure you are only providing one of them.",
             "mutually_exclusive_parameters",
         )
-    has_context = wire.previous_response_id is not None or wire.conversation is not None or wire.prompt is not None
-    if not _is_said(wire.input) and not has_context:
-        raise missing_parameter("input")
 
 
 def _refuse_later(wire: Wire) -> None:
     """What this release does not do is refused by name, never ignored."""
+    if _later_of(wire) == _NOTHING_LATER:
+        return
     for name in schema.LATER:
         value: Raw | msgspec.UnsetType = getattr(wire, name)
         if _is_said(value) and bytes(value) not in (b"[]", b"{}"):

@@ -101,9 +101,7 @@ class ReasoningEcho(msgspec.Struct, frozen=True, gc=False):
     mode: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def of(cls, settings: ReasoningSettings | None) -> ReasoningEcho:
-        if settings is None:
-            return cls()
+    def of(cls, settings: ReasoningSettings) -> ReasoningEcho:
         return cls(
             settings.effort,
             settings.summary,
@@ -176,22 +174,18 @@ def new_response(request: CreateResponse, response_id: str, created_at: int) -> 
         prompt_cache_key=request.prompt_cache_key,
         prompt_cache_retention=request.prompt_cache_retention or msgspec.UNSET,
         prompt_cache_options=request.prompt_cache_options or msgspec.UNSET,
-        reasoning=ReasoningEcho.of(request.reasoning),
+        reasoning=ReasoningEcho() if request.reasoning is None else ReasoningEcho.of(request.reasoning),
         safety_identifier=request.safety_identifier,
         store=request.store,
-        temperature=_or(request.temperature, 1.0),
-        presence_penalty=_or(request.presence_penalty, 0.0),
-        frequency_penalty=_or(request.frequency_penalty, 0.0),
+        temperature=1.0 if request.temperature is None else request.temperature,
+        presence_penalty=0.0 if request.presence_penalty is None else request.presence_penalty,
+        frequency_penalty=0.0 if request.frequency_penalty is None else request.frequency_penalty,
         text=TextEcho.of(request.text),
         tool_choice=request.tool_choice_raw,
         tools=request.tools_raw,
         top_logprobs=request.top_logprobs or 0,
-        top_p=_or(request.top_p, 1.0),
+        top_p=1.0 if request.top_p is None else request.top_p,
         truncation=request.truncation,
         user=request.user or msgspec.UNSET,
         metadata=request.metadata,
     )
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value

@@ -29,7 +29,8 @@ class Settings:
         if has_tools and request.parallel_tool_calls_said:
             is_default = request.parallel_tool_calls
             self._tune("parallel_tool_calls", request.parallel_tool_calls, is_default=is_default)
-        self._format(request.text.format)
+        if request.text.format.type != "text":
+            self._format(request.text.format)
         self._limits_and_sampling()
         self._reasoning(is_forced=is_forced and quirks.forcing_stops_thinking)
         self._service()
@@ -37,8 +38,6 @@ class Settings:
 
     def _tune(self, name: ChatTuning, value: object, *, said: str | None = None, is_default: bool = False) -> None:
         """Send a field that was said, or name it; a value that is the default anyway is not worth a word."""
-        if value is None:
-            return
         if name in self._quirks.tuning:
             self.fields[name] = value
         elif not is_default:
@@ -50,8 +49,6 @@ class Settings:
                 self._tune(name, value)
 
     def _format(self, wanted: TextFormat) -> None:
-        if wanted.type == "text":
-            return
         formats = self._quirks.response_formats
         if wanted.type == "json_object" and "json_object" in formats:
             self.fields["response_format"] = {"type": "json_object"}
@@ -79,7 +76,8 @@ class Settings:
             self._tune("logprobs", True, said="top_logprobs")
             if "logprobs" in self._quirks.tuning and request.top_logprobs:
                 self.fields["top_logprobs"] = request.top_logprobs
-        self._tune("verbosity", request.text.verbosity, said="text.verbosity")
+        if request.text.verbosity is not None:
+            self._tune("verbosity", request.text.verbosity, said="text.verbosity")
 
     def _reasoning(self, *, is_forced: bool) -> None:
         asked = self._request.reasoning
@@ -111,8 +109,9 @@ class Settings:
 
     def _service(self) -> None:
         request = self._request
-        is_default = request.service_tier in ("auto", "default")
-        self._tune("service_tier", request.service_tier, is_default=is_default)
+        if request.service_tier is not None:
+            is_default = request.service_tier in ("auto", "default")
+            self._tune("service_tier", request.service_tier, is_default=is_default)
         self._tune_all(
             ("prompt_cache_key", request.prompt_cache_key),
             ("prompt_cache_retention", request.prompt_cache_retention),
@@ -121,9 +120,11 @@ class Settings:
             ("user", request.user),
         )
         # Metadata is kept and echoed by this server: a target without it loses nothing.
-        self._tune("metadata", request.metadata or None, is_default=True)
+        if request.metadata and "metadata" in self._quirks.tuning:
+            self.fields["metadata"] = request.metadata
         # State is always ours; OpenAI would keep a copy unless told otherwise.
-        self._tune("store", False, is_default=True)
+        if "store" in self._quirks.tuning:
+            self.fields["store"] = False
 
     def _stream(self) -> None:
         self.fields["stream"] = True
