@@ -68,9 +68,8 @@ def _draw() -> str:
 
 
 @lru_cache(maxsize=2)
-def _moment(milliseconds: int) -> str:
-    """48 bits: 10 characters."""
-    now = milliseconds
+def _moment(now: int) -> str:
+    """Milliseconds, 48 bits, as 10 characters."""
     high = f"{_PAIRS[now >> 40 & 1023]}{_PAIRS[now >> 30 & 1023]}{_PAIRS[now >> 20 & 1023]}"
     return f"{high}{_PAIRS[now >> 10 & 1023]}{_PAIRS[now & 1023]}"
 
