@@ -130,9 +130,7 @@ class Assembler:
                 self._apply_serial(delta)
             else:
                 self._APPLY[type(delta)](self, delta)
-        if self._events:
-            self._emit(self._events)
-            self._events.clear()
+        self._flush()
 
     def _flush(self) -> None:
         """What was said in this call goes out."""

@@ -68,10 +68,9 @@ def _draw() -> str:
 
 
 @lru_cache(maxsize=2)
-def _moment(now: int) -> str:
-    """Milliseconds, 48 bits, as 10 characters."""
-    high = f"{_PAIRS[now >> 40 & 1023]}{_PAIRS[now >> 30 & 1023]}{_PAIRS[now >> 20 & 1023]}"
-    return f"{high}{_PAIRS[now >> 10 & 1023]}{_PAIRS[now & 1023]}"
+def _moment(milliseconds: int) -> str:
+    """48 bits: 10 characters."""
+    return "".join([_PAIRS[milliseconds >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
 
 
 def new_stem() -> str:

@@ -61,7 +61,7 @@ class SseDecoder:
         if end < len(chunk):
             self._hold(chunk[end:])
             chunk = chunk[:end]
-        return chunk if chunk.isascii() else as_utf8(chunk)
+        return as_utf8(chunk)
 
     def _hold(self, rest: bytes) -> None:
         """The beginning of an event whose end has not come."""

@@ -120,11 +120,10 @@ class Settings:
             ("user", request.user),
         )
         # Metadata is kept and echoed by this server: a target without it loses nothing.
-        if request.metadata and "metadata" in self._quirks.tuning:
-            self.fields["metadata"] = request.metadata
+        if request.metadata:
+            self._tune("metadata", request.metadata, is_default=True)
         # State is always ours; OpenAI would keep a copy unless told otherwise.
-        if "store" in self._quirks.tuning:
-            self.fields["store"] = False
+        self._tune("store", False, is_default=True)
 
     def _stream(self) -> None:
         self.fields["stream"] = True

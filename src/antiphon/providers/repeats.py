@@ -127,8 +127,6 @@ def _text_in(delta: Delta) -> str:
 
 def _read(found: list[bytes]) -> list[str]:
     """What is between the quotes of JSON strings as text. Raises msgspec.DecodeError."""
-    if len(found) == 1:
-        return [_string(b'"%b"' % found[0])]
     listed = b'["%b"]' % b'","'.join(found)
     if listed.count(b'"') == 2 * len(found):  # no quote in any of them: none can end or begin another
         return _strings(listed)
