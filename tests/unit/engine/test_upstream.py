@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 
 import pytest
+from tests.harness.stage import Stage
 
-from antiphon.engine.assembler import Assembler
 from antiphon.engine.upstream import Answering, _Call
-from antiphon.protocol.events import Event, OutputTextDelta
-from antiphon.protocol.parsing import parse_request
-from antiphon.protocol.response import new_response
+from antiphon.protocol.request import CreateResponse
 from antiphon.providers.base import Target, Turn, Vendor
 from antiphon.providers.chat_completions import ChatCompletions
 from antiphon.providers.http_wire import Reply
@@ -39,17 +37,16 @@ class Speaking(Reply):
         self._is_over = True
 
 
-async def _read(reply: Speaking, is_cut: Callable[[], bool]) -> list[Event]:
-    request = parse_request(b'{"model":"m","input":"Hi"}')
-    dialect, target = ChatCompletions(), Target(Vendor("v", "chat_completions", "https://a.example/v1"), "m")
-    events: list[Event] = []
-    assembler = Assembler(new_response(request, "resp_" + "0" * 26, 1), events.extend)
-    assembler.begin_turn("f", "s", "m")
-    call = _Call(nullcontext(reply))
-    async with call:
-        await Answering(target, dialect, dialect.encode(Turn(request, ()), target), call).read(assembler, is_cut)
-    assembler.end_turn()
-    return [event for event in events if isinstance(event, OutputTextDelta)]
+async def _read(reply: Speaking, is_cut: Callable[[], bool]) -> list[str]:
+    """The pieces of text that became events."""
+    stage, dialect = Stage(), ChatCompletions()
+    target = Target(Vendor("v", dialect.name, "https://a.example/v1"), "m")
+    request = dialect.encode(Turn(CreateResponse(model="m"), ()), target)
+    stage.assembler.begin_turn("f", "s", "m")
+    async with _Call(nullcontext(reply)) as call:
+        await Answering(target, dialect, request, call).read(stage.assembler, is_cut)
+    stage.assembler.end_turn()
+    return [event["delta"] for event in stage.events if event["type"] == "response.output_text.delta"]
 
 
 async def test_an_answer_that_is_cut_before_it_is_read_is_not_read() -> None:
