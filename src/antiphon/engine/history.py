@@ -21,7 +21,7 @@ from antiphon.protocol.items import (
     OutputText,
     Reasoning,
 )
-from antiphon.protocol.parsing import parse_item
+from antiphon.protocol.parsing import parse_items
 from antiphon.protocol.request import InputItem
 from antiphon.providers.base import Entry, ModelTurn, ReplayRecord
 from antiphon.store.base import StoredResponse
@@ -44,7 +44,7 @@ class StoredTurn(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True):
-    output: tuple[msgspec.Raw, ...]
+    output: msgspec.Raw
     store: bool = True
 
 
@@ -55,6 +55,7 @@ _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 Opened = Callable[[Sequence[Entry], Sequence[Entry]], Sequence[Entry]]
 """What is known already, and entries that follow: all of them, with our compaction items opened."""
+_NONE: Final = frozenset[str]()
 COMPACTION: Final = "compaction"
 TRIGGER: Final = "compaction_trigger"
 
@@ -66,7 +67,7 @@ def encode_turns(turns: Sequence[StoredTurn]) -> bytes:
 
 def output_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
     """The output items of a stored response, as JSON."""
-    return _decode_body(stored.body).output
+    return _decode_raws(_decode_body(stored.body).output)
 
 
 def input_of(stored: StoredResponse) -> tuple[msgspec.Raw, ...]:
@@ -92,26 +93,15 @@ class Link:
     def __init__(self, stored: StoredResponse) -> None:
         body = _decode_body(stored.body)
         turns = turns_of(stored)
-        output = [parse_item(raw) for raw in body.output]
+        output = parse_items(body.output)
         self.stored = stored
         self.growing: Growing | None = None
         self.is_kept = body.store
-        self.entries = (*[parse_item(raw) for raw in input_of(stored)], *_entries_of(output, turns))
-        self.has_reasoning = any(isinstance(entry, Reasoning) for entry in self.entries)
-        self.abandoned = frozenset(
-            item.call_id
-            for turn in turns
-            if turn.is_abandoned
-            for item in output[turn.first : turn.end]
-            if isinstance(item, CALLS)
-        )
+        self.entries = (*parse_items(stored.input), *_entries_of(output, turns))
+        self.has_reasoning = Reasoning in map(type, self.entries)
+        lost = [item for turn in turns if turn.is_abandoned for item in output[turn.first : turn.end]]
+        self.abandoned = frozenset(item.call_id for item in lost if isinstance(item, CALLS)) if lost else _NONE
         self.is_plain = not (self.has_reasoning or self.abandoned or stored.conversation is not None)
-
-    def follow(self, growing: Growing, opened: Opened) -> Growing | None:
-        """What is said before it and in it; None where that is not what goes on. Raises as `grown`."""
-        following = grown(growing, self.entries, opened) if self.is_plain else None
-        self.is_plain = following is not None
-        return following
 
 
 def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing | None:
@@ -129,6 +119,23 @@ def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing
     return growing
 
 
+def followed(growing: Growing, links: Sequence[Link], opened: Opened) -> Growing | None:
+    """What is said before these links and in all of them; None where that is not what goes on. Raises as `grown`."""
+    if not all(link.is_plain for link in links):
+        return None
+    entries = [entry for link in links for entry in link.entries]
+    if not any(map(changes_context, entries)):
+        growing.add(entries)
+        return growing
+    for link in links:
+        following = grown(growing, link.entries, opened)
+        link.is_plain = following is not None
+        if following is None:
+            return None
+        growing = following
+    return growing
+
+
 def known_of(chain: Sequence[Link], opened: Opened) -> Known | None:
     """What a chain says that its owner holds link by link, kept with the last of them; None where some are not plain.
 
@@ -143,13 +150,9 @@ def known_of(chain: Sequence[Link], opened: Opened) -> Known | None:
             return None
         if before is not None:
             before.growing = None  # it goes over
-        growing = growing or Growing()
-        for link in latest:
-            following = link.follow(growing, opened)
-            if following is None:
-                return None
-            growing = following
-        newest.growing = growing
+        newest.growing = followed(growing or Growing(), latest, opened)
+        if newest.growing is None:
+            return None
     return newest.growing.known()
 
 

@@ -21,7 +21,7 @@ from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
-from .history import Link, Opened
+from .history import Link, Opened, followed
 from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
@@ -51,17 +51,16 @@ class _Whole:
     expires_at: float = math.inf
     size_bytes: int = 0
 
-    def add(self, link: Link, opened: Opened) -> bool:
-        """The link that follows; False if the chain does not go on with it."""
-        stored = link.stored
-        growing = link.follow(self.growing, opened)
+    def add(self, links: Sequence[Link], opened: Opened) -> bool:
+        """The links that follow; False if the chain does not go on with one of them."""
+        growing = followed(self.growing, links, opened)
         if growing is None:
             return False
         self.growing = growing
-        self.links.append(link)
-        self.size_bytes += _COPIES * stored.size_bytes
-        if stored.expires_at is not None:
-            self.expires_at = min(self.expires_at, stored.expires_at)
+        self.links += links
+        self.size_bytes += _COPIES * sum(link.stored.size_bytes for link in links)
+        ends = [link.stored.expires_at for link in links if link.stored.expires_at is not None]
+        self.expires_at = min([self.expires_at, *ends])
         return True
 
 
@@ -159,7 +158,7 @@ class Links:
         link = kept.link or _read(kept)
         whole = before.whole
         self._give(before, None)
-        if whole.add(link, opened):
+        if whole.add([link], opened):
             self._give(kept, whole)
         return kept.whole
 
@@ -167,10 +166,10 @@ class Links:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
         size_bytes = _COPIES * sum(link.stored.size_bytes for link in links)
-        if kept is None or not self._kept.fits(size_bytes) or not all(link.is_plain for link in links):
+        if kept is None or not self._kept.fits(size_bytes):
             return None
         whole = _Whole()
-        if not all(whole.add(link, opened) for link in links):
+        if not whole.add(links, opened):
             return None
         self._give(kept, whole)
         self._kept.make_room()

@@ -61,6 +61,8 @@ _READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag)
 _MEDIA: Final = (it.InputImage, it.InputFile)
 _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
+_all_typed: Final = msgspec.json.Decoder(tuple[_Typed, ...])
+_rows: Final = msgspec.json.Decoder(tuple[Raw, ...])
 _peek: Final = msgspec.json.Decoder(_Peek)
 _easy: Final = msgspec.json.Decoder(_EasyMessage)
 _tools_item: Final = msgspec.json.Decoder(_ToolsItem)
@@ -70,6 +72,14 @@ _decoders: Final = {name: msgspec.json.Decoder(kind) for name, kind in (_READ | 
 def parse_item(raw: msgspec.Raw) -> it.Item:
     """An item as the store holds it."""
     return read_item(raw, "item")[0]
+
+
+def parse_items(raw: msgspec.Raw | bytes) -> tuple[it.Item, ...]:
+    """An array of items as the store holds them: in one pass where the program reads all of them."""
+    try:
+        return _all_typed.decode(raw)
+    except msgspec.ValidationError:
+        return tuple(map(parse_item, _rows.decode(raw)))
 
 
 def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
@@ -192,8 +202,7 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspe
         return ((message, Raw(msgspec.json.encode(message))),)
     if first != b"[":
         raise wrong_type("input", "str | array", _json_type(first))
-    rows = msgspec.json.decode(raw, type=tuple[Raw, ...])
-    return tuple(read_item(row, f"input[{position}]") for position, row in enumerate(rows))
+    return tuple(read_item(row, f"input[{position}]") for position, row in enumerate(_rows.decode(raw)))
 
 
 def _json_type(first: bytes) -> str:

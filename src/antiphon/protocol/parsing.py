@@ -17,7 +17,7 @@ import msgspec
 from . import request_schema as schema
 from .errors import InvalidRequest
 from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
-from .item_parsing import parse_item, read_input
+from .item_parsing import parse_item, parse_items, read_input
 from .items import DECLARATIONS, Item
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
 from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
@@ -267,4 +267,4 @@ def _refuse_later(wire: Wire) -> None:
         raise _later("image")
 
 
-__all__ = ["parse_item", "parse_request"]
+__all__ = ["parse_item", "parse_items", "parse_request"]

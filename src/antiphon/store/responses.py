@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, check_context
@@ -15,6 +16,7 @@ COLUMNS: Final = (
 _QUALIFIED: Final = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
 _ALIVE: Final = "(expires_at IS NULL OR expires_at > now_s())"
 _LONGEST_CHAIN: Final = 100_000
+_depth: Final = itemgetter(-4)
 
 # Constants of this module stand in these texts, never a value: values are bound.
 INSERT_RESPONSE: Final = f"INSERT INTO responses ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  # noqa: S608
@@ -31,7 +33,9 @@ INSERT_USAGE: Final = f"""
 
 _LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
 
-_COUNT: Final = "COALESCE((SELECT count FROM removals WHERE project = $1), 0), now_s()"
+# Asked once for a statement, not for every row.
+_NOW: Final = "(SELECT now_s())"
+_COUNT: Final = "COALESCE((SELECT count FROM removals WHERE project = $1), 0), (SELECT now_s())"
 
 # The size of a value is told by its row: it is not read. One link may be larger than what is left to it.
 _SIZE: Final = "length(r.body) + length(r.input) + length(r.turns)"
@@ -39,15 +43,15 @@ _SIZE: Final = "length(r.body) + length(r.input) + length(r.turns)"
 _CHAIN: Final = f"""
     WITH RECURSIVE link (depth, id, previous, size) AS (
         SELECT 0, r.id, r.previous_response_id, CAST({_SIZE} AS BIGINT)
-        FROM responses r WHERE r.id = $2 AND r.project = $1 AND {_ALIVE}
+        FROM responses r WHERE r.id = $2 AND r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > {_NOW})
         UNION ALL
         SELECT link.depth + 1, r.id, r.previous_response_id, link.size + {_SIZE}
         FROM link JOIN responses r ON r.id = link.previous
-        WHERE r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > now_s()) AND link.depth < $4
+        WHERE r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > {_NOW}) AND link.depth < $4
             AND link.size <= $5
     )
-    SELECT {_QUALIFIED}, link.size, {_COUNT} FROM link JOIN responses r ON r.id = link.id
-    WHERE link.depth >= $3 OR link.previous IS NULL ORDER BY link.depth DESC"""  # noqa: S608
+    SELECT {_QUALIFIED}, link.depth, link.size, {_COUNT} FROM link JOIN responses r ON r.id = link.id
+    WHERE link.depth >= $3 OR link.previous IS NULL"""  # noqa: S608
 
 _DELETE: Final = f"DELETE FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE} RETURNING id"  # noqa: S608
 
@@ -167,9 +171,7 @@ class ResponseTable:
 
         def script() -> Script[Chain | None]:
             rows = yield Sql(_CHAIN, (project, response_id, held, depth, self.max_context_bytes))
-            if rows:
-                check_context(int(rows[0][-3]), self.max_context_bytes)
-            return _whole(rows, most)
+            return _whole(rows, most, self.max_context_bytes)
 
         return await self.engine.read(script)
 
@@ -198,11 +200,13 @@ class ResponseTable:
         return await self.engine.write(script)
 
 
-def _whole(rows: Sequence[Row], most: int | None) -> Chain | None:
+def _whole(rows: Sequence[Row], most: int | None, max_bytes: int) -> Chain | None:
     """The walk ends where a link is absent, deleted, expired or foreign: then the oldest still names another."""
     if not rows:
         return None
-    chain = Chain([StoredResponse(*row[:-3]) for row in rows], Removals(*rows[0][-2:]))
+    oldest_first = sorted(rows, key=_depth, reverse=True)  # by the database it would copy every body once more
+    check_context(int(oldest_first[0][-3]), max_bytes)
+    chain = Chain([StoredResponse(*row[:-4]) for row in oldest_first], Removals(*rows[0][-2:]))
     is_whole = chain.links[0].previous_response_id is None or len(rows) == most
     return chain if is_whole else None
 

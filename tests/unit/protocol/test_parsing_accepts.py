@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from antiphon.protocol import items as it
 from antiphon.protocol import tools as t
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.parsing import parse_item, parse_request
+from antiphon.protocol.parsing import parse_item, parse_items, parse_request
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.request_schema import RequestWire
 
@@ -117,6 +117,17 @@ def test_an_item_is_read_and_what_is_kept_of_it_reads_the_same(fields: dict[str,
     assert again == entry.item or isinstance(again, it.Opaque)
     kept = msgspec.json.decode(entry.raw)
     assert "parsed" not in str(kept)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["all-read", "mixed"])
+def test_items_are_read_together_as_they_are_one_by_one(is_mixed: bool) -> None:
+    entries = [
+        parsed(input=[fields]).input[0] for fields, kind in ITEMS if is_mixed or kind in (it.Message, it.Reasoning)
+    ]
+    rows = [entry.raw for entry in entries]
+    assert len(rows) > 5
+    together = parse_items(msgspec.json.encode(rows))
+    assert [msgspec.json.encode(item) for item in together] == [msgspec.json.encode(parse_item(row)) for row in rows]
 
 
 TOOLS: list[tuple[dict[str, Any], type]] = [
