@@ -42,18 +42,14 @@ def growth(bench: Bench, sizes: tuple[int, ...]) -> None:
     for name, size in zip(names, sizes, strict=True):
         bench.targets[name] = _filled(name, mock, size)
     stored = {name: request_file("size-create", body_1kb("chat/n10")) for name in names}
-    bench.compare("Stored request, by size of store", stored, lambda one: one.cpu_us, "CPU us", connections=8)
-    found: dict[str, dict[str, list[float]]] = {"Retrieve": {}, "Turn after": {}}
     # As many different ones in each store, for what was read of late is kept.
     known = {name: random.sample(range(1, size + 1), min(sizes)) for name, size in zip(names, sizes, strict=True)}
     for _ in range(bench.rounds):
-        for name in names:
-            ids = [f"resp_{number:026d}" for number in random.choices(known[name], k=_ASKED)]
-            found["Retrieve"].setdefault(name, []).append(_retrieved(bench.targets[name], ids))
-            found["Turn after"].setdefault(name, []).append(_continued(bench.targets[name], ids))
-    for kind, values in found.items():
-        medians = {name: statistics.median(cpu) for name, cpu in values.items()}
-        bench.note(f"{kind} a random response, by size of store", "CPU us", medians)
+        bench.compare("Stored request, by size of store", stored, lambda one: one.cpu_us, "CPU us", connections=8)
+        ids = {name: [f"resp_{number:026d}" for number in random.choices(known[name], k=_ASKED)] for name in names}
+        for kind, ask_for in (("Retrieve", _retrieved), ("Turn after", _continued)):
+            values = {name: ask_for(bench.targets[name], ids[name]) for name in names}
+            bench.note(f"{kind} a random response, by size of store", "CPU us", values)
     file = FOLDER / names[-1] / "data" / "antiphon.db"
     bench.plans = asyncio.run(_plans(file))
     for name in names:

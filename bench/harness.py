@@ -84,12 +84,16 @@ class Sample:
 
 @dataclass
 class Bench:
-    """Everything that runs, and what was found."""
+    """Everything that runs, and what was found. Each round of a comparison is noted; its medians are the results.
+
+    Two processes of the same code differ by a few hundredths for as long as they live: `rounds` are rounds of processes
+    that were started anew, where that does not take too long.
+    """
 
     seconds: float
     rounds: int
     targets: dict[str, Target] = field(default_factory=dict)
-    results: Json = field(default_factory=dict)
+    found: dict[str, tuple[str, dict[str, list[float]]]] = field(default_factory=dict)
     plans: dict[str, list[str]] = field(default_factory=dict)
 
     def load(self, target: Target, request: Path, connections: int, rate: float = 0, seconds: float = 0) -> Sample:
@@ -102,33 +106,45 @@ class Bench:
             raise RuntimeError(f"{target.name}: {sample.errors} of {sample.requests} requests failed")
         return sample
 
-    def samples(self, requests: dict[str, Path], **load: Any) -> dict[str, list[Sample]]:
-        """Every round of each target."""
-        found: dict[str, list[Sample]] = {target: [] for target in requests}
-        for _ in range(self.rounds):
-            for target, request in requests.items():
-                found[target].append(self.load(self.targets[target.partition(":")[0]], request, **load))
-        return found
+    def samples(self, requests: dict[str, Path], **load: Any) -> dict[str, Sample]:
+        """One round: each target in turn."""
+        return {
+            target: self.load(self.targets[target.partition(":")[0]], request, **load)
+            for target, request in requests.items()
+        }
 
     def compare(
         self, name: str, requests: dict[str, Path], read: Callable[[Sample], float], unit: str, **load: Any
     ) -> None:
-        """The median of each target over the rounds, noted."""
-        self.note(name, unit, medians(self.samples(requests, **load), read))
+        """One round, noted."""
+        samples = self.samples(requests, **load)
+        self.note(name, unit, {target: read(sample) for target, sample in samples.items()})
 
     def note(self, name: str, unit: str, values: dict[str, float]) -> None:
-        """Keep one result, and print it."""
-        self.results[name] = {"unit": unit, "values": values}
-        floor = max(values.get("nginx", 0), 0)  # what nginx adds may be lost in the noise
-        shown = "  ".join(
-            f"{one} {value:.1f}" + (f" ({value / floor:.1f}x)" if floor else "") for one, value in values.items()
-        )
-        print(f"{name:<34}{unit:<12}{shown}", flush=True)
+        """Keep what one round found, and print it."""
+        _, rounds = self.found.setdefault(name, (unit, {}))
+        for target, value in values.items():
+            rounds.setdefault(target, []).append(value)
+        print(_shown(name, unit, values), flush=True)
+
+    @property
+    def results(self) -> Json:
+        """The medians of all rounds."""
+        return {
+            name: {"unit": unit, "values": {target: statistics.median(values) for target, values in rounds.items()}}
+            for name, (unit, rounds) in self.found.items()
+        }
+
+    def print_results(self) -> None:
+        """The medians as a table."""
+        for name, found in self.results.items():
+            print(_shown(name, found["unit"], found["values"]))
 
 
-def medians(samples: dict[str, list[Sample]], read: Callable[[Sample], float]) -> dict[str, float]:
-    """One figure of each target's rounds."""
-    return {target: statistics.median(read(sample) for sample in rounds) for target, rounds in samples.items()}
+def _shown(name: str, unit: str, values: dict[str, float]) -> str:
+    floor = max(values.get("nginx", 0), 0)  # what nginx adds may be lost in the noise
+    cells = (f"{one} {value:.1f}" + (f" ({value / floor:.1f}x)" if floor else "") for one, value in values.items())
+    return f"{name:<34}{unit:<12}{'  '.join(cells)}"
 
 
 def request_file(

@@ -19,10 +19,11 @@ _HEAD = """\
 Written by `make bench ARGS=--write`. One process of Antiphon with everything on (keys, translation, ledger, durable
 store) beside nginx as a plain reverse proxy before the same provider. The provider and the load generator are small C
 programs (`bench/`). What is measured has one core for itself, the rest runs on the others. Rounds go through all
-targets in turn; medians of three. **Read the ratios**: the machine is small and noisy. Each row is from one run; with
-`--add` those that were not measured again are from the run before.
+targets in turn, each with processes started anew; medians of three. **Read the ratios**: the machine is small and
+noisy. Each row is from one run; with `--add` those that were not measured again are from the run before.
 
 - *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
+- *relay*: `bench/relay.py`, the server and the upstream wire that Antiphon stands on, and nothing else.
 - *stateless*: `store: false`, the ledger line is committed before the answer; *full*: and the response.
 - At its limit a gateway finds its clients and its provider awake if it is as fast as they are, as nginx is; a slower
   one wakes them for every request. At the same rate both do.
@@ -32,7 +33,7 @@ targets in turn; medians of three. **Read the ratios**: the machine is small and
 
 | to repeat it | |
 | --- | --- |
-| `make bench` | all but what follows, 12 minutes |
+| `make bench` | all but what follows, 14 minutes |
 | `make clean bench PYTHON=/usr/bin/python3` | with another interpreter than `python3` |
 | `make bench ARGS="--stored 1000000"` | and a store of a million responses beside one of a thousand: 5 GB |
 | `make bench ARGS="--soak 30"` | and half an hour at half load |

@@ -1,6 +1,7 @@
 """`make bench`: what Antiphon costs beside a plain reverse proxy, in one run, as ratios.
 
-Rounds go through all targets in turn, and the median of the rounds counts, so that a noisy machine is noisy for all.
+Rounds go through all targets in turn, each with processes started anew, and the median of the rounds counts: a noisy
+machine is noisy for all.
 Nothing but loopback is asked, for a bounded time. `--quick` is a look, `--write` writes docs/performance.md;
 `--stored`, `--soak` and `--peers` add what takes longer.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import platform
-import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +24,9 @@ import msgspec
 import peers
 from growth import bounds, growth, soak
 from report import write_report
-from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, start_mock, start_nginx
+from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, start_mock, start_nginx, start_relay
 
-from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, medians, request_file
+from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, request_file
 
 _CONVERSATIONS = 16
 _COMPACTING: Json = {"context_management": [{"type": "compaction", "compact_threshold": 20_000}]}
@@ -35,8 +35,9 @@ _TURNS = ((1, 10, "1-10"), (11, 45, ""), (46, 55, "46-55"), (56, 190, ""), (191,
 
 def requests_for(bench: Bench, name: str, make: Callable[..., Json], model: str, **more: Any) -> dict[str, Path]:
     """The same request for nginx, and for Antiphon without and with storing on each store."""
-    # Antiphon always streams from its provider: through nginx a JSON request is answered as JSON.
-    found = {"nginx": request_file(f"{name}-nginx", make(f"x/{model}", **more))} if "nginx" in bench.targets else {}
+    # Antiphon always streams from its provider: through nginx and the relay a JSON request is answered as JSON.
+    plain = request_file(f"{name}-plain", make(f"x/{model}", **more))
+    found = {target: plain for target in ("nginx", "relay") if target in bench.targets}
     found["sqlite:stateless"] = request_file(f"{name}-stateless", make(f"chat/{model}", store=False, **more))
     found["sqlite:full"] = request_file(f"{name}-full", make(f"chat/{model}", **more))
     if "postgres" in bench.targets:
@@ -64,9 +65,9 @@ def latency(bench: Bench) -> None:
     direct = {"direct": request_file("rate-direct", body_1kb("x/n10"))}
     # 50 requests a second are few: a p99 of one round's four seconds would be its second worst.
     samples = bench.samples(direct | requests, connections=16, rate=50, seconds=3 * bench.seconds)
-    bench.note("JSON request of 1 KB at 50/s", "CPU us", medians(samples, lambda one: one.cpu_us))
+    bench.note("JSON request of 1 KB at 50/s", "CPU us", {name: one.cpu_us for name, one in samples.items()})
     for share, read in (("p50", lambda one: one.p50_us), ("p99", lambda one: one.p99_us)):
-        found = medians(samples, read)
+        found = {name: read(one) for name, one in samples.items()}
         bench.note(f"Latency at 50/s, {share}", "us", found)
         added = {name: value - found["direct"] for name, value in found.items() if name != "direct"}
         bench.note(f"Added latency at 50/s, {share}", "us", added)
@@ -92,8 +93,7 @@ def chains(bench: Bench) -> None:
         previous = _turn_after(target, previous)
         if turn in (1, 10, 50, 200):
             body = body_1kb("chat/n10", previous_response_id=previous, store=False)
-            samples = bench.samples({"sqlite": request_file(f"chain-{turn}", body)}, connections=8)
-            found[str(turn)] = medians(samples, lambda one: one.cpu_us)["sqlite"]
+            found[str(turn)] = bench.load(target, request_file(f"chain-{turn}", body), connections=8).cpu_us
     bench.note("Turn after a stored chain of N", "CPU us", found)
     whole = {"sqlite": request_file("chain-whole", body_history("chat/n10", 200, store=False))}
     bench.compare("The context of turn 200 sent by the client", whole, lambda one: one.cpu_us, "CPU us", connections=8)
@@ -180,17 +180,14 @@ def sockets(bench: Bench) -> None:
 
     target, count = bench.targets["sqlite"], 400
     create = msgspec.json.encode({"type": "response.create"} | body_1kb("chat/n10", store=False)).decode()
-    found: list[float] = []
-    for _ in range(bench.rounds):
-        url = f"ws://127.0.0.1:{target.port}/v1/responses"
-        with connect(url, additional_headers={"authorization": f"Bearer {KEY}"}, compression=None) as socket:
-            before = target.cpu_s()
-            for _ in range(count):
-                socket.send(create)
-                while '"response.completed"' not in str(socket.recv(timeout=10))[:60]:
-                    pass
-            found.append((target.cpu_s() - before) / count * 1e6)
-    bench.note("Create over a WebSocket", "CPU us", {"sqlite": statistics.median(found)})
+    url = f"ws://127.0.0.1:{target.port}/v1/responses"
+    with connect(url, additional_headers={"authorization": f"Bearer {KEY}"}, compression=None) as socket:
+        before = target.cpu_s()
+        for _ in range(count):
+            socket.send(create)
+            while '"response.completed"' not in str(socket.recv(timeout=10))[:60]:
+                pass
+        bench.note("Create over a WebSocket", "CPU us", {"sqlite": (target.cpu_s() - before) / count * 1e6})
 
 
 def _options() -> argparse.Namespace:
@@ -207,33 +204,48 @@ def _options() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _start(bench: Bench, cluster: PostgreSQL) -> None:
+def _start(bench: Bench, store_url: str | None) -> None:
     mock = bench.targets["direct"] = start_mock(FOLDER)
     nginx = start_nginx(FOLDER, mock.port)
     if nginx is not None:
         bench.targets["nginx"] = nginx
+    bench.targets["relay"] = start_relay(mock.port)
     bench.targets["sqlite"] = start_antiphon("sqlite", FOLDER, mock.port)
-    url = cluster.start()
-    if url is not None:
-        bench.targets["postgres"] = start_antiphon("postgres", FOLDER, mock.port, url)
+    if store_url is not None:
+        bench.targets["postgres"] = start_antiphon("postgres", FOLDER, mock.port, store_url)
     threading.Event().wait(1)
+    for target in bench.targets.values():
+        target.started_mb = target.rss_mb()
+    # What a process does for the first time is not what it costs.
+    for name, request in requests_for(bench, "warm", body_1kb, "n10").items():
+        bench.load(bench.targets[name.partition(":")[0]], request, 32, seconds=1)
 
 
-def _measure(bench: Bench, given: argparse.Namespace) -> None:
-    at_start = {name: target.rss_mb() for name, target in bench.targets.items()}
+def _stop(bench: Bench) -> None:
+    while bench.targets:
+        bench.targets.popitem()[1].stop()
+
+
+def _measure(bench: Bench, only: str) -> None:
+    """One round."""
     started = {name: one.started_s for name, one in bench.targets.items() if name in ("sqlite", "postgres")}
     bench.note("Start to first answer", "CPU s", started)
-    if given.only in "install":
-        bench.note("Wheels of a base install", "MB", {"sqlite": install_mb(ROOT)})
     for part in (json_requests, latency, streams, chains, resume, sockets):
-        if given.only in part.__name__:
+        if only in part.__name__:
             part(bench)
-    if given.only in "memory":
-        values = {"start": at_start["sqlite"], "after the load": bench.targets["sqlite"].rss_mb()}
+    if only in "memory":
+        target = bench.targets["sqlite"]
+        values = {"start": target.started_mb, "after the load": target.rss_mb()}
         bench.note("Memory of one worker", "MB", values)
         bounds(bench)
+
+
+def _measure_once(bench: Bench, given: argparse.Namespace) -> None:
+    """What takes too long to be done in every round."""
+    if given.only in "install":
+        bench.note("Wheels of a base install", "MB", {"sqlite": install_mb(ROOT)})
     if given.peers:
-        peers.compare(bench, at_start["sqlite"])
+        peers.compare(bench)
     if given.stored:
         growth(bench, (1000, given.stored))
     if given.soak:
@@ -258,20 +270,29 @@ def main() -> None:
     cluster = PostgreSQL()
     began = time.monotonic()
     try:
-        _start(bench, cluster)
-        _measure(bench, given)
-        print(f"took {time.monotonic() - began:.0f} s, Python {platform.python_version()}")
-        kept = FOLDER / "results.json"
-        if given.add and kept.exists():
-            results, plans = msgspec.json.decode(kept.read_bytes())
-            bench.results, bench.plans = _merged(results, bench.results), bench.plans or plans
-        kept.write_bytes(msgspec.json.format(msgspec.json.encode([bench.results, bench.plans])))
-        if given.write:
-            write_report(ROOT / "docs", bench.results, bench.plans)
+        store_url = cluster.start()
+        for number in range(1, bench.rounds + 1):
+            print(f"-- round {number} of {bench.rounds}", flush=True)
+            _stop(bench)
+            _start(bench, store_url)
+            _measure(bench, given.only)
+        _measure_once(bench, given)
+        print(f"-- medians; took {time.monotonic() - began:.0f} s, Python {platform.python_version()}")
+        bench.print_results()
+        _keep(bench, given)
     finally:
-        for target in bench.targets.values():
-            target.stop()
+        _stop(bench)
         cluster.stop()
+
+
+def _keep(bench: Bench, given: argparse.Namespace) -> None:
+    results, plans, kept = bench.results, bench.plans, FOLDER / "results.json"
+    if given.add and kept.exists():
+        before, plans_before = msgspec.json.decode(kept.read_bytes())
+        results, plans = _merged(before, results), plans or plans_before
+    kept.write_bytes(msgspec.json.format(msgspec.json.encode([results, plans])))
+    if given.write:
+        write_report(ROOT / "docs", results, plans)
 
 
 if __name__ == "__main__":

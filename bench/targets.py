@@ -1,4 +1,4 @@
-"""What is measured: the mock itself, nginx before it, and Antiphon in its configurations. Each is one process tree."""
+"""What is measured: the mock, nginx and a relay before it, and Antiphon in its configurations; each a process tree."""
 
 from __future__ import annotations
 
@@ -80,12 +80,16 @@ def free_port() -> int:
 
 @dataclass
 class Target:
-    """A server that answers, as a process and those it started. `started_s` is CPU seconds until it first answered."""
+    """A server that answers, as a process and those it started. `started_s` is CPU seconds until it first answered.
+
+    `started_mb` is what it held before it was asked anything else.
+    """
 
     name: str
     port: int
     process: subprocess.Popen[bytes]
     started_s: float = 0.0
+    started_mb: float = 0.0
     cleanup: list[Path] = field(default_factory=list)
 
     def tree(self) -> list[int]:
@@ -100,11 +104,11 @@ class Target:
         return found
 
     def cpu_s(self) -> float:
-        """User and system time so far, of children that have ended too."""
+        """User and system time so far, of children that have ended too (these in ticks of 10 ms)."""
         total = 0.0
         for pid in self.tree():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += sum(int(value) for value in fields[11:15]) / TICKS
+            total += time.clock_gettime(_clock_of(pid)) + sum(int(value) for value in fields[13:15]) / TICKS
         return total
 
     def rss_mb(self) -> float:
@@ -117,6 +121,11 @@ class Target:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _clock_of(pid: int) -> int:
+    """The clock of a process's CPU time, as clock_getcpuclockid(3) names it."""
+    return (~pid << 3) | 2
 
 
 def answering(target: Target, path: str) -> Target:
@@ -160,6 +169,13 @@ def start_nginx(folder: Path, mock: int) -> Target | None:
     (where / "nginx.conf").write_text(NGINX.format(folder=where, mock=mock, port=port))
     command = [*MEASURED, program, "-p", str(where), "-c", str(where / "nginx.conf"), "-e", str(where / "error.log")]
     return answering(Target("nginx", port, subprocess.Popen(command)), "/v1/models")
+
+
+def start_relay(mock: int) -> Target:
+    """Antiphon's server and upstream wire alone: relay.py."""
+    port = free_port()
+    command = [*MEASURED, sys.executable, str(Path(__file__).parent / "relay.py"), str(port), str(mock)]
+    return answering(Target("relay", port, subprocess.Popen(command)), "/v1/models")
 
 
 def install_mb(root: Path) -> float:
