@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -163,9 +163,11 @@ class Application:
         router = Router(load_vendors(settings, os.environ), settings.models, Registry(load_capabilities(settings)))
         transport = await stack.enter_async_context(Transport(_deadlines(settings), _simulator(settings)))
         media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
-        ports = _ports(settings, store, secret, router, transport, MediaFetcher(media, settings.media_max_bytes))
+        intake = Intake(settings.max_bodies_bytes)
+        fetcher = MediaFetcher(media, settings.media_max_bytes)
+        ports = replace(_ports(settings, store, secret, router, transport, fetcher), room=intake)
         table = RunTable(ports, _most_responses(settings))
-        worker = Worker(table, _limits(settings), Intake(settings.max_bodies_bytes))
+        worker = Worker(table, _limits(settings), intake)
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
         client = await stack.enter_async_context(GuardedClient(allow_private=settings.webhooks_allow_private))
         outbox = Outbox(store, ports.sealer, client, time.time)

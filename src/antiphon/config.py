@@ -68,7 +68,7 @@ SETTINGS: Final = (
         "max_bodies_bytes",
         int,
         512 << 20,
-        "Request bodies that one process holds at once, in bytes.",
+        "Request bodies, and what they continue, that one process holds at once, in bytes.",
         least=1,
     ),
     Setting(
@@ -288,10 +288,11 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
             f"ANTIPHON_STORE or [store] url is {store_url!r}: write sqlite:///PATH or "
             f"postgresql://USER:PASSWORD@HOST/DATABASE; leave it out to use {data_dir}/antiphon.db"
         )
-    if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]):
+    if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]) + int(values["max_context_bytes"]):
         raise ConfigError(
-            f"ANTIPHON_MAX_BODIES_BYTES or [limits] max_bodies_bytes is {values['max_bodies_bytes']} and "
-            f"max_body_bytes is {values['max_body_bytes']}: one body must fit; raise the first or lower the second"
+            f"ANTIPHON_MAX_BODIES_BYTES or [limits] max_bodies_bytes is {values['max_bodies_bytes']}, max_body_bytes "
+            f"is {values['max_body_bytes']} and max_context_bytes is {values['max_context_bytes']}: one body must fit, "
+            "and what it continues; raise the first or lower the others"
         )
     settings: dict[str, object] = {
         **values,

@@ -7,20 +7,28 @@ import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import aiohttp
 import openai
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from openai.types.responses import Response
 from tests.harness.client import Answer, Client, with_room
 from tests.harness.process import KEY, ServerProcess
 from tests.harness.socket import connect
+from tests.upstream.server import Upstream
 
 STALL = {"model": "sim/standard", "input": "#sim stall"}
 HELLO = {"model": "sim/standard", "input": "hi"}
 LARGE = 110_000
 TWO_AT_ONCE = {"ANTIPHON_MAX_RESPONSES": "2"}
-FEW_BYTES = {"ANTIPHON_MAX_BODY_BYTES": "200000", "ANTIPHON_MAX_BODIES_BYTES": "300000"}
+FEW_BYTES = {
+    "ANTIPHON_MAX_BODY_BYTES": "200000",
+    "ANTIPHON_MAX_BODIES_BYTES": "300000",
+    "ANTIPHON_MAX_CONTEXT_BYTES": "100000",
+}
 
 
 def check_overloaded(answer: Answer) -> None:
@@ -102,6 +110,56 @@ async def test_bodies_beyond_what_the_server_may_hold_are_503(
         assert (await client.post(large)).status == 200
         assert (await client.post(large | {"bogus": 1})).status == 400
         assert (await client.with_key("sk-wrong").post(large)).status == 401
+
+
+@pytest.mark.parametrize("kind", ["chain", "conversation"])
+async def test_what_requests_continue_is_held_too_until_they_end(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, kind: str
+) -> None:
+    client = Client(http, new_server(env=FEW_BYTES).url)
+    said = HELLO | {"input": "x" * 80_000}
+    links: list[dict[str, str]] = []
+    for _ in range(4):
+        if kind == "chain":
+            links.append({"previous_response_id": (await client.create(said))["id"]})
+        else:
+            links.append({"conversation": (await client.request("POST", "/conversations", json={})).body["id"]})
+            await client.create(said | links[-1])
+    async with AsyncExitStack() as stack:
+        for link in links[:3]:
+            stream = await stack.enter_async_context(client.open_stream(STALL | link))
+            await stream.read_until("response.created")
+        for more in ({}, {"stream": True}, {"background": True}):
+            check_overloaded(await client.post(HELLO | links[3] | more))
+        check_overloaded(await client.request("POST", "/responses/input_tokens", json=HELLO | links[3]))
+        if kind == "chain":
+            check_overloaded(await client.get(f"/responses/{links[3]['previous_response_id']}/input_items"))
+        assert (await client.post(HELLO)).status == 200
+    assert (await with_room(lambda: client.post(HELLO | links[3]))).status == 200
+    for _ in range(4):
+        assert (await client.post(HELLO | links[3])).status == 200
+        assert (await client.post(HELLO | links[3] | {"model": "sim/none"})).status == 404
+
+
+async def test_media_fetched_by_url_is_held_too(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b"\x89PNG\r\n\x1a\n" + bytes(120_000))
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    async with TestServer(app) as site:
+        client = Client(http, new_server(env=FEW_BYTES, config="[media]\nallow_private = true").url)
+
+        def showing(*names: str) -> dict[str, object]:
+            parts = [{"type": "input_image", "image_url": str(site.make_url(f"/{name}"))} for name in names]
+            return {"model": "gem/m1", "input": [{"role": "user", "content": parts}], "store": False}
+
+        check_overloaded(await client.post(showing("a", "b", "c")))
+        assert upstream.requests() == []
+        for _ in range(4):  # fetched anew, or kept
+            assert (await client.post(showing("d"))).status == 200
 
 
 async def _pieces(size_bytes: int) -> AsyncIterator[bytes]:

@@ -116,6 +116,7 @@ class Rig:
             gone = Vendor("gone", "chat_completions", "http://127.0.0.1:9/v1", "none", scope="gone")
             router = Router((SIM, gone), ALIASES)
             secret = Secret.of(b"the tests' own secret, 32 bytes!")
+            intake = Intake(max_bodies_bytes)
             ports = Ports(
                 store=store,
                 resolve=router.resolve,
@@ -126,11 +127,12 @@ class Rig:
                 sleep=_no_wait,
                 retention_s=3600,
                 lease_s=lease_s,
+                room=intake,
             )
             table = RunTable(ports)
             keys = Keys(store, secret)
             new = await keys.create("default")
-            worker = Worker(table, limits or Limits(), Intake(max_bodies_bytes))
+            worker = Worker(table, limits or Limits(), intake)
             receivers = await stack.enter_async_context(GuardedClient(allow_private=True))
             outbox = Outbox(store, ports.sealer, receivers, time.time, lambda attempts: 0.0)
             settings = Settings(webhooks_allow_private=True, max_body_bytes=1 << 20, heartbeat_s=0.05)

@@ -123,6 +123,20 @@ async def test_a_body_is_held_while_its_response_is_carried_out(tmp_path: Path) 
         assert rig.worker.intake.held_bytes == 0
 
 
+async def test_what_a_background_response_continues_counts_and_never_refuses_it(tmp_path: Path) -> None:
+    async with Rig.open(tmp_path, max_bodies_bytes=60_000) as rig, asyncio.timeout(5):
+        said = await rig.post({"input": "x" * 15_000})
+        row = await submitted(rig, previous_response_id=said.body["id"])
+        intake = rig.worker.intake
+        while intake.held_bytes < 15_000:  # noqa: ASYNC110 - the worker takes it up by itself
+            await asyncio.sleep(0.01)
+        intake.hold(60_000)  # what cannot wait has come meanwhile
+        other = await submitted(rig)
+        await rig.worker.cancel(rig.project, row.id)
+        await rig.worker.cancel(rig.project, other.id)
+        assert intake.held_bytes == 60_000
+
+
 async def test_what_finds_no_room_waits_in_the_queue_until_there_is(tmp_path: Path) -> None:
     async with Rig.open(tmp_path, lease_s=0.3, max_bodies_bytes=20_000) as rig, asyncio.timeout(10):
         first = await submitted(rig, instructions="x" * 9_000)

@@ -27,6 +27,7 @@ from antiphon.engine.compaction import Summary, wants_compaction
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Origin
 from antiphon.engine.growing import Growing
+from antiphon.engine.holding import Holding
 from antiphon.engine.links import Links
 from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.response import new_response
@@ -202,7 +203,7 @@ async def test_a_turn_after_a_compaction_costs_what_it_adds(tmp_path: Path) -> N
         link = {} if previous is None else {"previous_response_id": previous.row.id}
         request = parse_request(msgspec.json.encode({"model": "m", "input": items} | threshold | link))
         with Counter() as counter:
-            context = await build_context(request, ports_of(store, links), Origin(PROJECT))
+            context = await build_context(request, ports_of(store, links), Origin(PROJECT), Holding(None))
             assert not wants_compaction(context.turn(request), lambda estimate: estimate)
         costs.append(counter.calls)
         seen = links.seen(None if previous is None else previous.row.id)

@@ -40,6 +40,7 @@ from .carrier import Sealer
 from .context_base import Context
 from .estimate import turn_tokens
 from .history import COMPACTION, TRIGGER, is_compaction
+from .holding import Holding
 from .ports import Ports
 from .upstream import open_upstream
 
@@ -214,7 +215,7 @@ async def _summarise(
     )
     turn = Turn(asking, (Message("user", (InputText(transcript(entries)),)),))
     assembler = Assembler(new_response(asking, "resp_" + "0" * 26, 0), lambda _: None)
-    async with await open_upstream(turn, targets, ports, lambda target, sent: None) as answering:
+    async with await open_upstream(turn, targets, ports, Holding(None), lambda target, sent: None) as answering:
         target = answering.target
         assembler.begin_turn(target.vendor.dialect, target.vendor.scope, target.model)
         await answering.read(assembler)

@@ -35,21 +35,22 @@ from antiphon.store.store import Store
 from .carrier import Sealer
 from .compaction import expand
 from .context_base import Context, Origin
-from .conversation_items import conversation_entries
+from .conversation_items import conversation_entries, items_bytes
 from .growing import Known
 from .history import Link, carried_record, changes_context, find_item, in_parts, known_of
+from .holding import Holding
 from .links import Chain
 from .pairs import Pairs
 from .ports import Ports
 
 
-async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -> Context:
+async def build_context(request: CreateResponse, ports: Ports, origin: Origin, holding: Holding) -> Context:
     """Assemble what the model sees.
 
-    Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair) and NotFound for an
-    item_reference to nothing in this project.
+    Raises InvalidRequest (previous_response_not_found; calls and outputs that do not pair), NotFound for an
+    item_reference to nothing in this project, and Overloaded for want of room.
     """
-    history = _History(ports, origin)
+    history = _History(ports, origin, holding)
     if request.previous_response_id is not None:
         await history.read_chain(request.previous_response_id)
     elif origin.conversation is not None:
@@ -81,13 +82,14 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin) -
 class _History:
     """What the model has seen before this request. `known`: all of it, where it is known as what goes on."""
 
-    def __init__(self, ports: Ports, origin: Origin) -> None:
+    def __init__(self, ports: Ports, origin: Origin, holding: Holding) -> None:
         self.entries: Sequence[Entry] = ()
         self.known: Known | None = None
         self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
         self._store = ports.store
         self._sealer = ports.sealer
         self._origin = origin
+        self._holding = holding
         self._kept = ports.links
         self._conversations = ports.conversations
         self._abandoned: set[str] = set()
@@ -100,6 +102,7 @@ class _History:
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
+        self._holding.take(found.size_bytes)
         self.resolver.remember(found.links)
         self.known = found.known
         self.entries = await self._entries_of(found.links) if found.known is None else found.known.entries
@@ -138,7 +141,7 @@ class _History:
         if stored is None or not local:
             return stored
         links = [*stored.links, *local]
-        return Chain(links, known_of(links, self.opened_items))
+        return Chain(links, stored.size_bytes, known_of(links, self.opened_items))
 
     async def _chain(self, response_id: str) -> Chain | None:
         return await self._kept.chain(self._store, self._origin.project, response_id, self.opened_items)
@@ -148,16 +151,18 @@ class _History:
         return expand(entries, self._sealer, self._origin.project, before)
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
-        found = await self._conversations.read(self._store, conversation, self.opened_items)
-        if isinstance(found, Known):
-            self.known, self.entries = found, found.entries
+        said = await self._conversations.read(self._store, conversation, self.opened_items)
+        self._holding.take(said.size_bytes)
+        if said.known is not None:
+            self.known, self.entries = said.known, said.entries
             return
         holes = set(conversation.holes.split("\n")) - {""}
-        self.entries = [await self.opened(entry) for entry in found if not (holes and _is_of(entry, holes))]
+        self.entries = [await self.opened(entry) for entry in said.entries if not (holes and _is_of(entry, holes))]
 
     async def _items(self, conversation_id: str, before: int | None) -> list[Entry]:
-        entries = conversation_entries(await self._store.all_items(conversation_id, before))
-        return [await self.opened(entry) for entry in entries]
+        items = await self._store.all_items(conversation_id, before)
+        self._holding.take(items_bytes(items))
+        return [await self.opened(entry) for entry in conversation_entries(items)]
 
     def is_abandoned(self, entry: Entry) -> bool:
         """An output for a call that no model asked for."""

@@ -67,6 +67,11 @@ def items_of_output(
     return (*marked, *(ConversationItem(_decode_id(raw).id, bytes(raw)) for raw in output[position:]))
 
 
+def items_bytes(items: Sequence[ConversationItem]) -> int:
+    """How much is stored of them."""
+    return sum(len(item.body) + len(item.record or b"") for item in items)
+
+
 def conversation_entries(items: Sequence[ConversationItem]) -> list[Entry]:
     """The items as a turn sees them: model turns whole again, with their record if nothing of them is missing."""
     entries: list[Entry] = []

@@ -16,12 +16,21 @@ from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow, check_context
 from antiphon.store.store import Store
 
-from .conversation_items import conversation_entries
+from .conversation_items import conversation_entries, items_bytes
 from .growing import Growing, Known
 from .history import Opened, grown
 from .recent import Recent
 
 _MAX_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a conversation says, and what is stored of it. `known`: the same, where it is known as what goes on."""
+
+    entries: Sequence[Entry]
+    size_bytes: int
+    known: Known | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +46,7 @@ class _Kept:
         """The items that follow, and what is said with them; all there were before `end`, and perhaps later ones."""
         self.growing = growing
         self.end = max(end, items[-1].position + 1 if items else 0)
-        self.size_bytes += sum(len(item.body) + len(item.record or b"") for item in items)
+        self.size_bytes += items_bytes(items)
 
 
 class Conversations:
@@ -46,7 +55,7 @@ class Conversations:
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
-    async def read(self, store: Store, row: ConversationRow, opened: Opened) -> Known | list[Entry]:
+    async def read(self, store: Store, row: ConversationRow, opened: Opened) -> Said:
         """What a conversation says: as what goes on, or where its items change what others say, one by one.
 
         Raises as `grown`, InvalidRequest (context_length_exceeded) and StoreUnavailable.
@@ -57,13 +66,17 @@ class Conversations:
         is_plain = not (row.holes or any(isinstance(entry, Reasoning) for entry in entries))
         growing = grown(kept.growing, entries, opened) if is_plain else None
         if growing is None:
-            return entries if kept.end == 0 else conversation_entries(await store.all_items(row.id))
+            if kept.end:
+                items = await store.all_items(row.id)
+                entries = conversation_entries(items)
+            return Said(entries, items_bytes(items))
         kept.add(items, growing, row.next_position)
         check_context(kept.size_bytes, store.max_context_bytes)
         if self._kept.fits(kept.size_bytes):
             self._kept.put(row.id, kept, kept.size_bytes)
         self._kept.make_room()
-        return kept.growing.known()
+        known = kept.growing.known()
+        return Said(known.entries, kept.size_bytes, known)
 
     def forget(self, conversation_id: str) -> None:
         """The conversation was deleted."""

@@ -21,7 +21,7 @@ from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
-from .history import Link, Opened, followed
+from .history import Link, Opened, followed, stored_bytes
 from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
@@ -36,9 +36,10 @@ _FIRST_LOOK: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Links, oldest first. `known`: what they say, where it is known as what goes on."""
+    """Links, oldest first, and what is stored of them. `known`: what they say, where it is known as what goes on."""
 
     links: Sequence[Link]
+    size_bytes: int = 0
     known: Known | None = None
 
 
@@ -58,7 +59,7 @@ class _Whole:
             return False
         self.growing = growing
         self.links += links
-        self.size_bytes += _COPIES * sum(link.stored.size_bytes for link in links)
+        self.size_bytes += _COPIES * stored_bytes(links)
         ends = [link.stored.expires_at for link in links if link.stored.expires_at is not None]
         self.expires_at = min([self.expires_at, *ends])
         return True
@@ -106,9 +107,10 @@ class Links:
                 return None
             whole = self._whole(response_id, project, opened) or self._made_whole(links, opened)
             if whole is None:
-                return Chain(links)
-        check_context(whole.size_bytes // _COPIES, store.max_context_bytes)
-        return Chain(tuple(whole.links), whole.growing.known())
+                return Chain(links, stored_bytes(links))
+        size_bytes = whole.size_bytes // _COPIES
+        check_context(size_bytes, store.max_context_bytes)
+        return Chain(tuple(whole.links), size_bytes, whole.growing.known())
 
     async def _walk(self, store: Store, project: str, response_id: str, removals: Removals | None) -> list[Link] | None:
         """The links one by one, oldest first; `removals` if they were asked for already."""
@@ -132,7 +134,7 @@ class Links:
             links = [kept.link or _read(kept) for kept in known]
             chain[:0] = links
             oldest = links[0].stored.previous_response_id
-        check_context(sum(link.stored.size_bytes for link in chain), store.max_context_bytes)
+        check_context(stored_bytes(chain), store.max_context_bytes)
         return chain
 
     def seen(self, response_id: str | None) -> int | None:
@@ -165,7 +167,7 @@ class Links:
     def _made_whole(self, links: Sequence[Link], opened: Opened) -> _Whole | None:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
-        size_bytes = _COPIES * sum(link.stored.size_bytes for link in links)
+        size_bytes = _COPIES * stored_bytes(links)
         if kept is None or not self._kept.fits(size_bytes):
             return None
         whole = _Whole()

@@ -28,16 +28,17 @@ from antiphon.protocol.request import InputItem
 from antiphon.providers.base import Turn
 from antiphon.providers.capabilities import Media
 
+from .holding import Holding
 from .ports import Fetch
 from .shown import parts_of, showing
 
 _MOST_URLS: Final = 100
 
 
-async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
+async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch, holding: Holding) -> Turn:
     """The turn with every http(s) URL of a kind that the target does not read itself as a data: URL.
 
-    Raises InvalidRequest for what cannot be fetched, by the path of its part.
+    Raises InvalidRequest for what cannot be fetched, by the path of its part, and Overloaded for want of room.
     """
     wanted = dict(_wanted(turn, reads))
     if not wanted:
@@ -46,15 +47,15 @@ async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch) -> Turn:
         raise InvalidRequest(f"A request may name at most {_MOST_URLS} URLs for this model.", param="input")
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = {url: group.create_task(_fetched(fetch, url, path)) for url, path in wanted.items()}
+            tasks = {url: group.create_task(_fetched(fetch, url, path, holding)) for url, path in wanted.items()}
     except ExceptionGroup as failures:  # not `except*`: Python before 3.11.4 makes what is raised there a group
         raise first_of(failures.subgroup(InvalidRequest) or failures) from None
     fetched = {url: task.result() for url, task in tasks.items()}
     return _replaced(turn, reads, fetched)
 
 
-async def _fetched(fetch: Fetch, url: str, path: str) -> str:
-    return await fetch(url, path)
+async def _fetched(fetch: Fetch, url: str, path: str, holding: Holding) -> str:
+    return await fetch(url, path, holding.take if holding.is_new(url) else lambda size_bytes: None)
 
 
 def _is_fetchable(url: object) -> bool:

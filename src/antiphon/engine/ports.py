@@ -42,7 +42,24 @@ class Reply(Protocol):
         ...
 
 
-Fetch = Callable[[str, str], Awaitable[str]]
+class Room(Protocol):
+    """What one process may hold of requests at once, in bytes."""
+
+    def take(self, size_bytes: int) -> None:
+        """Hold so many bytes more. Raises Overloaded."""
+        ...
+
+    def hold(self, size_bytes: int) -> None:
+        """Hold so many bytes more, whether there is room for them or not."""
+        ...
+
+    def give_back(self, size_bytes: int) -> None:
+        """Hold so many bytes less."""
+        ...
+
+
+Take = Callable[[int], None]
+Fetch = Callable[[str, str, Take], Awaitable[str]]
 Send = Callable[[HttpRequest], AbstractAsyncContextManager[Reply]]
 
 
@@ -51,7 +68,8 @@ class Ports:
     """`resolve` raises InvalidRequest(model_not_found); `send` closes the upstream when its block is left.
 
     `lease_s`: how long a worker may be silent before another takes its runs; `events_s`: how long events are kept.
-    `fetch_media`: a client's URL and the path of its field to a data: URL; None where nothing may be fetched.
+    `fetch_media`: a client's URL and the path of its field to a data: URL, telling of bytes as they come; None where
+    nothing may be fetched. `room`: what contexts and media are counted in; None where nothing bounds them.
     `is_strict`: whether a project wants to be refused what its target cannot honour; None where no project does.
     `cost`: nano-USD for what was used of a target, None where it has no price.
     """
@@ -67,6 +85,7 @@ class Ports:
     lease_s: float = 15.0
     events_s: int = 86_400
     fetch_media: Fetch | None = None
+    room: Room | None = None
     is_strict: Callable[[str], Awaitable[bool]] | None = None
     cost: Callable[[str, Usage], int | None] = lambda target, usage: None
     learned: LearnedEstimates = field(default_factory=LearnedEstimates)

@@ -27,6 +27,7 @@ from .context import build_context
 from .context_base import Context, Origin
 from .estimate import turn_tokens
 from .history import StoredTurn
+from .holding import Holding
 from .ports import Ports, Reply
 from .recovery import Checkpoint, restore
 from .truncation import Trimmer
@@ -110,20 +111,21 @@ async def respond(assignment: Assignment, ports: Ports, emit: Emit, progress: Pr
     response = new_response(request, assignment.response_id, assignment.created_at)
     seal = _sealing(ports, assignment.origin.project) if request.wants_carrier else None
     assembler = Assembler(response, emit, seal=seal)
-    loop = _Loop(ports, assembler, progress, assignment.origin.project)
-    if recovered is not None:
-        loop.take_up(recovered, emit)
-    try:
-        targets = ports.resolve(request.model)
-        loop.is_strict = ports.is_strict is not None and await ports.is_strict(assignment.origin.project)
-        context = await build_context(request, ports, assignment.origin)
-        progress.own_input = context.own_input
-        assembler.take_call_ids(context.call_ids)
-        terminal = await loop.run(request, context, targets)
-    except ApiError as error:
-        if not loop.has_begun:
-            raise
-        terminal = assembler.fail(without_frames(error))  # its frames hold the run, and the run holds it
+    with Holding(ports.room, may_wait=recovered is not None) as holding:
+        loop = _Loop(ports, assembler, progress, assignment.origin.project, holding)
+        if recovered is not None:
+            loop.take_up(recovered, emit)
+        try:
+            targets = ports.resolve(request.model)
+            loop.is_strict = ports.is_strict is not None and await ports.is_strict(assignment.origin.project)
+            context = await build_context(request, ports, assignment.origin, holding)
+            progress.own_input = context.own_input
+            assembler.take_call_ids(context.call_ids)
+            terminal = await loop.run(request, context, targets)
+        except ApiError as error:
+            if not loop.has_begun:
+                raise
+            terminal = assembler.fail(without_frames(error))  # its frames hold the run, and the run holds it
     return progress.outcome(terminal)
 
 
@@ -137,8 +139,9 @@ def _sealing(ports: Ports, project: str) -> Callable[[ReplayRecord], str]:
 class _Loop:
     """Model turns of one response, one upstream call after another."""
 
-    def __init__(self, ports: Ports, assembler: Assembler, progress: Progress, project: str) -> None:
+    def __init__(self, ports: Ports, assembler: Assembler, progress: Progress, project: str, holding: Holding) -> None:
         self._ports = ports
+        self._holding = holding
         self._assembler = assembler
         self._progress = progress
         self._project = project
@@ -234,12 +237,12 @@ class _Loop:
         trimmer = Trimmer(turn, partial(self._ports.learned.corrected, targets[0].name))
         turn = trimmer.fit(targets)
         try:
-            return await open_upstream(turn, targets, self._ports, self._note_attempt)
+            return await open_upstream(turn, targets, self._ports, self._holding, self._note_attempt)
         except UpstreamFault as fault:
             shorter = trimmer.shorten(fault)
             if shorter is None:
                 raise
-            return await open_upstream(shorter, targets, self._ports, self._note_attempt)
+            return await open_upstream(shorter, targets, self._ports, self._holding, self._note_attempt)
 
     def _note_attempt(self, target: Target, request: HttpRequest) -> None:
         if self.is_strict:

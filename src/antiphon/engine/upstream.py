@@ -16,6 +16,7 @@ from antiphon.protocol.errors import InvalidRequest, TruncatedStream, UpstreamFa
 from antiphon.providers.base import Dialect, HttpRequest, Target, Turn
 
 from .assembler import Assembler
+from .holding import Holding
 from .media import with_media
 from .ports import Ports, Reply
 
@@ -91,6 +92,7 @@ async def open_upstream(
     turn: Turn,
     targets: Sequence[Target],
     ports: Ports,
+    holding: Holding,
     on_attempt: Callable[[Target, HttpRequest], None],
 ) -> Answering:
     """The first target that answers; the caller enters it at once.
@@ -102,7 +104,7 @@ async def open_upstream(
     for target in targets:
         dialect = ports.dialects[target.vendor.dialect]
         try:
-            request = dialect.encode(await readable(turn, target, ports), target)
+            request = dialect.encode(await readable(turn, target, ports, holding), target)
             on_attempt(target, request)
         except InvalidRequest as refusal:
             last = refusal  # what one provider cannot be asked, the next one perhaps can
@@ -119,12 +121,12 @@ async def open_upstream(
     raise last
 
 
-async def readable(turn: Turn, target: Target, ports: Ports) -> Turn:
-    """The turn with what the target cannot fetch itself. Raises InvalidRequest for what nobody can."""
+async def readable(turn: Turn, target: Target, ports: Ports, holding: Holding) -> Turn:
+    """The turn with what the target cannot fetch itself. Raises InvalidRequest for what nobody can, and Overloaded."""
     if ports.fetch_media is None:
         return turn
     reads = ports.dialects[target.vendor.dialect].reads_urls(target)
-    return await with_media(turn, reads, ports.fetch_media)
+    return await with_media(turn, reads, ports.fetch_media, holding)
 
 
 def check_honoured(request: HttpRequest, target: Target) -> None:
@@ -138,12 +140,15 @@ def check_honoured(request: HttpRequest, target: Target) -> None:
         )
 
 
-async def check_encodable(turn: Turn, targets: Sequence[Target], ports: Ports, *, is_strict: bool) -> None:
+async def check_encodable(
+    turn: Turn, targets: Sequence[Target], ports: Ports, holding: Holding, *, is_strict: bool
+) -> None:
     """Raises InvalidRequest when the turn cannot be encoded for any target."""
     last: InvalidRequest | None = None
     for target in targets:
         try:
-            request = ports.dialects[target.vendor.dialect].encode(await readable(turn, target, ports), target)
+            asked = await readable(turn, target, ports, holding)
+            request = ports.dialects[target.vendor.dialect].encode(asked, target)
             if is_strict:
                 check_honoured(request, target)
         except InvalidRequest as refusal:

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
@@ -167,8 +168,8 @@ class GuardedClient:
             error = _name_of(without_frames(failure))
         return Sent(status, error, round((time.monotonic() - began_at) * 1000))
 
-    async def get(self, url: str, limit_bytes: int) -> Fetched:
-        """One GET, over at most five redirects. Raises FetchError."""
+    async def get(self, url: str, limit_bytes: int, take: Callable[[int], None] = lambda size_bytes: None) -> Fetched:
+        """One GET, over at most five redirects; `take` hears of bytes as they come. Raises FetchError, and as it."""
         assert self._session is not None, "GuardedClient is used inside its own `async with`"
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -178,7 +179,7 @@ class GuardedClient:
                         if answer.status in _REDIRECTS and "location" in answer.headers:
                             url = urljoin(url, answer.headers["location"])
                             continue
-                        return await _body_of(answer, limit_bytes)
+                        return await _body_of(answer, limit_bytes, take)
                 raise FetchError("it redirects too often")
         except InvalidRequest as error:
             raise FetchError("its address is private, or no http(s) URL") from error
@@ -189,7 +190,7 @@ class GuardedClient:
             raise FetchError(reasons.get(_name_of(failure), "it cannot be reached")) from without_frames(failure)
 
 
-async def _body_of(answer: aiohttp.ClientResponse, limit_bytes: int) -> Fetched:
+async def _body_of(answer: aiohttp.ClientResponse, limit_bytes: int, take: Callable[[int], None]) -> Fetched:
     if answer.status != 200:
         raise FetchError(f"its server answered with HTTP {answer.status}")
     pieces: list[bytes] = []
@@ -198,6 +199,7 @@ async def _body_of(answer: aiohttp.ClientResponse, limit_bytes: int) -> Fetched:
         size += len(piece)
         if size > limit_bytes:
             raise FetchError(f"it is larger than {limit_bytes} bytes")
+        take(len(piece))
         pieces.append(piece)
     return Fetched(answer.content_type.lower(), b"".join(pieces))
 

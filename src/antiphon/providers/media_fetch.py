@@ -56,14 +56,19 @@ class MediaFetcher:
         self._contents: OrderedDict[str, str] = OrderedDict()
         self._kept_bytes = 0
 
-    async def fetch(self, url: str, path: str) -> str:
-        """The data: URL of what stands at `url`. Raises InvalidRequest by `path`."""
+    async def fetch(self, url: str, path: str, take: Callable[[int], None] = lambda size_bytes: None) -> str:
+        """The data: URL of what stands at `url`; `take` hears of its bytes before they are kept, and may refuse them.
+
+        Raises InvalidRequest by `path`, and as `take`.
+        """
         known = self._urls.get(url)
         if known is not None and known[1] > self._clock() and known[0] in self._contents:
             self._contents.move_to_end(known[0])
-            return self._contents[known[0]]
+            data = self._contents[known[0]]
+            take(len(data))
+            return data
         try:
-            fetched = await self._client.get(url, self._max_bytes)
+            fetched = await self._client.get(url, self._max_bytes, take)
         except FetchError as error:
             raise InvalidRequest(
                 f"The URL at '{path}' could not be downloaded: {error}.", param=path, code="failed_to_download_image"

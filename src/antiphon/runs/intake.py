@@ -1,8 +1,9 @@
-"""What one process holds of requests at once: so many bytes of bodies, and no more.
+"""What one process holds of requests at once: so many bytes of bodies and of what they continue, and no more.
 
 Bodies are counted as they come, until their answers have ended: what is made of them while they are worked on is in
-proportion. Those of background responses count again while they are carried out. Must never wait: who finds no room is
-told so at once, and may try another process.
+proportion. So are the stored contexts that they continue, and media fetched for them. Bodies of background responses
+count again while they are carried out. Must never wait: who finds no room is told so at once, and may try another
+process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from antiphon.protocol.errors import Overloaded
 
 
 class Intake:
-    """The bytes of bodies that are held now, and how many may be."""
+    """The bytes that are held now, and how many may be."""
 
     def __init__(self, most_bytes: int) -> None:
         self.held_bytes = 0
@@ -34,8 +35,15 @@ class Intake:
         left_bytes = self._most_bytes // 2 - self.held_bytes
         return max(1, left_bytes // size_bytes) if left_bytes > 0 else 0
 
+    def take(self, size_bytes: int) -> None:
+        """Hold so many bytes more, until they are given back. Raises Overloaded."""
+        refusal = self.refusal(size_bytes)
+        if refusal is not None:
+            raise refusal
+        self.hold(size_bytes)
+
     def hold(self, size_bytes: int) -> None:
-        """Hold so many bytes more, which were not refused, until they are given back."""
+        """Hold so many bytes more, room or not, until they are given back."""
         self.held_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:

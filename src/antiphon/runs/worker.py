@@ -19,6 +19,7 @@ import msgspec
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Origin
 from antiphon.engine.history import encode_input
+from antiphon.engine.holding import Holding
 from antiphon.engine.recovery import decode_checkpoint
 from antiphon.engine.respond import Progress, Recovered
 from antiphon.engine.upstream import check_encodable
@@ -105,9 +106,10 @@ class Worker:
 
     async def _queued(self, request: CreateResponse, response_id: str, origin: Origin) -> StoredResponse:
         targets = self._ports.resolve(request.model)
-        context = await build_context(request, self._ports, origin)
-        is_strict = self._ports.is_strict is not None and await self._ports.is_strict(origin.project)
-        await check_encodable(context.turn(request), targets, self._ports, is_strict=is_strict)
+        with Holding(self._ports.room) as holding:
+            context = await build_context(request, self._ports, origin, holding)
+            is_strict = self._ports.is_strict is not None and await self._ports.is_strict(origin.project)
+            await check_encodable(context.turn(request), targets, self._ports, holding, is_strict=is_strict)
         now = int(self._ports.now())
         response = new_response(request, response_id, now)
         retention_s = self._ports.retention_s if request.store else int(self._limits.age_s(request)) + 2 * POLLED_S

@@ -84,6 +84,11 @@ class Exchange:
         """It was read for the last time."""
         self._body = None
 
+    def hold(self, size_bytes: int) -> None:
+        """Hold so many bytes beside the body until the request is over. Raises Overloaded."""
+        self._intake.take(size_bytes)
+        self._held_bytes += size_bytes
+
     def end(self) -> None:
         """The request is over: there is room for another body."""
         self._intake.give_back(self._held_bytes)

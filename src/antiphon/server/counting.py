@@ -11,6 +11,7 @@ from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Context, Origin
 from antiphon.engine.estimate import turn_tokens
 from antiphon.engine.history import encode_input
+from antiphon.engine.holding import Holding
 from antiphon.engine.ports import Ports
 from antiphon.engine.upstream import readable
 from antiphon.protocol.errors import ApiError, InvalidRequest, NotFound
@@ -124,13 +125,13 @@ class CountingEndpoint:
             fields.setdefault("input", msgspec.Raw(b"[]"))
         return parse_request(_encode(fields))
 
-    async def _context(self, call: Call, request: CreateResponse) -> Context:
+    async def _context(self, call: Call, request: CreateResponse, holding: Holding) -> Context:
         row = None
         if request.conversation is not None:
             row = await self._ports.store.load_conversation(call.project, request.conversation)
             if row is None:
                 raise NotFound(f"Conversation with id '{request.conversation}' not found.")
-        return await build_context(request, self._ports, Origin(call.project, row))
+        return await build_context(request, self._ports, Origin(call.project, row), holding)
 
     async def compact(self, call: Call) -> None:
         """POST /v1/responses/compact."""
@@ -138,10 +139,11 @@ class CountingEndpoint:
         if request is None:
             return
         targets = self._ports.resolve(request.model)
-        context = await self._context(call, request)
-        if not context.entries:
-            raise InvalidRequest("There is nothing to compact: 'input' is empty.", param="input")
-        compacted = await compact_whole(request, context, targets, self._ports, call.project)
+        with Holding(self._ports.room) as holding:
+            context = await self._context(call, request, holding)
+            if not context.entries:
+                raise InvalidRequest("There is nothing to compact: 'input' is empty.", param="input")
+            compacted = await compact_whole(request, context, targets, self._ports, call.project)
         compaction_id, now = new_id("resp"), int(self._ports.now())
         row = UsageRow(
             compaction_id,
@@ -169,8 +171,9 @@ class CountingEndpoint:
         request = await self._read(call, COUNTED, needs_model=False)
         if request is None:
             return
-        context = await self._context(call, request)
-        counted = await self._counted(request, context)
+        with Holding(self._ports.room) as holding:
+            context = await self._context(call, request, holding)
+            counted = await self._counted(request, context, holding)
         tokens = self._estimated(request, context) if counted is None else counted
         how = "estimated" if counted is None else "counted"
         body = _encode(InputTokens("response.input_tokens", tokens))
@@ -182,13 +185,13 @@ class CountingEndpoint:
             return estimate
         return self._ports.learned.corrected(self._ports.resolve(request.model)[0].name, estimate)
 
-    async def _counted(self, request: CreateResponse, context: Context) -> int | None:
+    async def _counted(self, request: CreateResponse, context: Context, holding: Holding) -> int | None:
         """The provider's own count; None where it has no counter, or its counter does not answer."""
         if request.model == _NO_MODEL:
             return None
         target = self._ports.resolve(request.model)[0]
         dialect = self._ports.dialects[target.vendor.dialect]
-        turn = await readable(context.turn(request), target, self._ports)
+        turn = await readable(context.turn(request), target, self._ports, holding)
         asked = dialect.count_request(turn, target)
         if asked is None:
             return None

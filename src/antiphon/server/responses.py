@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.engine.conversation_items import items_bytes
 from antiphon.engine.history import input_of, output_of
 from antiphon.protocol.errors import InvalidRequest, NotFound
 from antiphon.protocol.queries import RetrieveQuery, parse_list_query, parse_retrieve_query
@@ -252,10 +253,12 @@ class ResponsesEndpoint:
         stored = await self._find(call.project, call.params["response_id"])
         known = await self._store.chain(call.project, stored.id)
         chain = [stored] if known is None else known.links
+        call.exchange.hold(sum(link.size_bytes for link in chain))
         items: list[msgspec.Raw] = []
         root = chain[0]
         if root.conversation is not None:
             kept = await self._store.all_items(root.conversation, root.conversation_position)
+            call.exchange.hold(items_bytes(kept))
             items.extend(msgspec.Raw(item.body) for item in kept)
         for link in chain[:-1]:
             items.extend(input_of(link))

@@ -118,10 +118,7 @@ class Connection:
                         retry_after_s=1,
                         code="websocket_queue_full",
                     )
-                refusal = self._intake.refusal(len(create.body))
-                if refusal is not None:
-                    raise refusal
-                self._intake.hold(len(create.body))
+                self._intake.take(len(create.body))
                 lane.waiting.append(create)
                 if not lane.is_working:
                     lane.is_working = True

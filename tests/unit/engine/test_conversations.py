@@ -12,7 +12,6 @@ from tests.unit.engine.storied import PROJECT, compaction, opened
 from antiphon.engine.compaction import Summary
 from antiphon.engine.conversation_items import conversation_entries
 from antiphon.engine.conversations import Conversations
-from antiphon.engine.growing import Known
 from antiphon.protocol.items import Message
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow
@@ -51,8 +50,7 @@ async def begun(store: Store, name: str, *items: ConversationItem) -> str:
 async def read(known: Conversations, store: Any, name: str, rows: Store) -> list[Entry]:
     row = await rows.load_conversation(PROJECT, name)
     assert row is not None
-    found = await known.read(store, row, opened)
-    return [*found.entries] if isinstance(found, Known) else found
+    return [*(await known.read(store, row, opened)).entries]
 
 
 def ids(entries: list[Entry]) -> list[object]:
@@ -93,7 +91,7 @@ async def test_items_that_change_what_others_say_are_read_one_by_one(store: Stor
         assert len(await read(known, asked, name, store)) == 3
     row = await store.load_conversation(PROJECT, name)
     assert row is not None
-    assert not isinstance(await known.read(store, row, opened), Known)
+    assert (await known.read(store, row, opened)).known is None
 
 
 async def test_a_conversation_begins_anew_with_its_summary(store: Store) -> None:

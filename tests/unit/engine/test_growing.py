@@ -17,6 +17,7 @@ from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Context, Origin
 from antiphon.engine.estimate import turn_tokens
 from antiphon.engine.history import Link, known_of
+from antiphon.engine.holding import Holding
 from antiphon.engine.links import Links
 from antiphon.engine.pairs import Pairs
 from antiphon.protocol.errors import ApiError, InvalidRequest
@@ -45,7 +46,9 @@ TARGETS = [
 async def context_of(store: Store, links: Links, previous: str | None, items: list[Json]) -> Context | str:
     body = {"model": "m", "input": items} | ({"previous_response_id": previous} if previous else {})
     try:
-        return await build_context(parse_request(msgspec.json.encode(body)), ports_of(store, links), Origin(PROJECT))
+        return await build_context(
+            parse_request(msgspec.json.encode(body)), ports_of(store, links), Origin(PROJECT), Holding(None)
+        )
     except ApiError as refusal:
         return refusal.message
 
