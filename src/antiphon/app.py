@@ -95,7 +95,7 @@ def dialects() -> dict[DialectName, Dialect]:
 async def open_store(settings: Settings) -> Store:
     """The store that the settings name, with its schema up to date. Raises ConfigError."""
     store = await open_url(settings.store_url, is_alone=settings.workers == 1)
-    store.max_context_bytes = settings.max_context_bytes
+    store.max_context_bytes = min(settings.max_context_bytes, settings.max_bodies_bytes // 2)
     return store
 
 

@@ -77,7 +77,7 @@ SETTINGS: Final = (
         "max_context_bytes",
         int,
         256 << 20,
-        "What may be stored of all that one request continues, in bytes.",
+        "What may be stored of all that one request continues, in bytes; at most half of max_bodies_bytes.",
         least=1,
     ),
     Setting(
@@ -288,11 +288,10 @@ def _settings(values: dict[str, Value], path: Path | None, lists: _Lists, enviro
             f"ANTIPHON_STORE or [store] url is {store_url!r}: write sqlite:///PATH or "
             f"postgresql://USER:PASSWORD@HOST/DATABASE; leave it out to use {data_dir}/antiphon.db"
         )
-    if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]) + int(values["max_context_bytes"]):
+    if int(values["max_bodies_bytes"]) < int(values["max_body_bytes"]):
         raise ConfigError(
-            f"ANTIPHON_MAX_BODIES_BYTES or [limits] max_bodies_bytes is {values['max_bodies_bytes']}, max_body_bytes "
-            f"is {values['max_body_bytes']} and max_context_bytes is {values['max_context_bytes']}: one body must fit, "
-            "and what it continues; raise the first or lower the others"
+            f"ANTIPHON_MAX_BODIES_BYTES or [limits] max_bodies_bytes is {values['max_bodies_bytes']} and "
+            f"max_body_bytes is {values['max_body_bytes']}: one body must fit; raise the first or lower the second"
         )
     settings: dict[str, object] = {
         **values,

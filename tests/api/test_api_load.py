@@ -24,11 +24,7 @@ STALL = {"model": "sim/standard", "input": "#sim stall"}
 HELLO = {"model": "sim/standard", "input": "hi"}
 LARGE = 110_000
 TWO_AT_ONCE = {"ANTIPHON_MAX_RESPONSES": "2"}
-FEW_BYTES = {
-    "ANTIPHON_MAX_BODY_BYTES": "200000",
-    "ANTIPHON_MAX_BODIES_BYTES": "300000",
-    "ANTIPHON_MAX_CONTEXT_BYTES": "100000",
-}
+FEW_BYTES = {"ANTIPHON_MAX_BODY_BYTES": "200000", "ANTIPHON_MAX_BODIES_BYTES": "300000"}
 
 
 def check_overloaded(answer: Answer) -> None:
@@ -139,6 +135,9 @@ async def test_what_requests_continue_is_held_too_until_they_end(
     for _ in range(4):
         assert (await client.post(HELLO | links[3])).status == 200
         assert (await client.post(HELLO | links[3] | {"model": "sim/none"})).status == 404
+    twice = await client.create(said | links[3])
+    longer = {"previous_response_id": twice["id"]} if kind == "chain" else links[3]
+    assert (await client.post(HELLO | longer)).error["code"] == "context_length_exceeded"  # more than half of the room
 
 
 async def test_media_fetched_by_url_is_held_too(
