@@ -185,9 +185,9 @@ class FamilyConformance:
         assert [one.id for one in await store.all_items("c", first=3)] == ["i3"]
         assert [one.id for one in await store.all_items("c", 3, first=1)] == ["i1", "i2"]
         newest = await store.list_items("c", after=None, limit=2, is_ascending=False)
-        assert [one.id for one in newest] == ["i3", "i2"]
+        assert ([one.id for one in newest.items], newest.has_more) == (["i3", "i2"], True)
         rest = await store.list_items("c", after="i1", limit=9, is_ascending=True)
-        assert [one.id for one in rest] == ["i2", "i3"]
+        assert ([one.id for one in rest.items], rest.has_more) == (["i2", "i3"], False)
         with pytest.raises(ItemNotFound):
             await store.list_items("c", after="none", limit=9, is_ascending=True)
 
@@ -208,16 +208,17 @@ class FamilyConformance:
         items = tuple(ConversationItem(name, b"x" * size) for name, size in sizes.items())
         await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), items)
 
-        async def page(after: str | None, limit: int, *, is_ascending: bool = True) -> list[str]:
-            more: Any = {"is_ascending": is_ascending, "most_bytes": 100}
-            return [one.id for one in await store.list_items("c", after=after, limit=limit, **more)]
+        async def page(after: str | None, limit: int, *, is_ascending: bool = True) -> tuple[list[str], bool]:
+            found = await store.list_items("c", after=after, limit=limit, is_ascending=is_ascending, most_bytes=100)
+            return [one.id for one in found.items], found.has_more
 
-        assert await page(None, 9) == ["i0", "i1"]
-        assert await page("i1", 9) == ["i2", "i3", "i4"]
-        assert await page("i1", 2) == ["i2", "i3"]
-        assert await page("i4", 9) == []
-        assert await page(None, 9, is_ascending=False) == ["i4"]
-        assert await page("i4", 9, is_ascending=False) == ["i3", "i2", "i1"]
+        assert await page(None, 9) == (["i0", "i1"], True)
+        assert await page("i1", 9) == (["i2", "i3", "i4"], False)  # the last item makes it large
+        assert await page("i1", 3) == (["i2", "i3", "i4"], False)
+        assert await page("i1", 2) == (["i2", "i3"], True)
+        assert await page("i4", 9) == ([], False)
+        assert await page(None, 9, is_ascending=False) == (["i4"], True)
+        assert await page("i4", 9, is_ascending=False) == (["i3", "i2", "i1"], True)
 
     async def test_one_response_at_a_time_holds_a_conversation(self, store: Store) -> None:
         await store.create_conversation(ConversationRow("c", "proj_a", 1, b"{}"), ())

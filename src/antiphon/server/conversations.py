@@ -18,7 +18,7 @@ from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.queries import parse_include_query, parse_list_query
 from antiphon.protocol.request import InputItem
 from antiphon.store.base import ConversationItem, ConversationRow
-from antiphon.store.conversations import PAGE_BYTES, ConversationBusy, ItemNotFound
+from antiphon.store.conversations import ConversationBusy, ItemNotFound
 from antiphon.store.store import Store
 
 from .bodies import MAX_ITEMS, Deleted, Metadata
@@ -178,14 +178,13 @@ class ConversationsEndpoint:
         query = parse_list_query(call.exchange.query)
         row = await self._find(call)
         try:
-            items = await self._store.list_items(
-                row.id, after=query.after, limit=query.limit + 1, is_ascending=query.order == "asc"
+            page = await self._store.list_items(
+                row.id, after=query.after, limit=query.limit, is_ascending=query.order == "asc"
             )
         except ItemNotFound as error:
             raise no_such_cursor(str(error)) from error
-        shown = [msgspec.Raw(item.body) for item in items[: query.limit]]
-        has_more = len(items) > query.limit or sum(len(item.body) for item in items) >= PAGE_BYTES
-        await call.exchange.answer(200, page_of(shown, has_more=has_more))
+        shown = [msgspec.Raw(item.body) for item in page.items]
+        await call.exchange.answer(200, page_of(shown, has_more=page.has_more))
 
     async def retrieve_item(self, call: Call) -> None:
         """GET /v1/conversations/{id}/items/{item_id}."""

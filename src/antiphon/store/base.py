@@ -214,6 +214,14 @@ class ConversationItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemPage:
+    """Some items of a conversation, and whether there are more behind them."""
+
+    items: list[ConversationItem]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PromptVersion:
     """One version of a prompt template: `body` is a JSON object of request parameters with `{{placeholders}}`."""
 

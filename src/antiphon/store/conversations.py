@@ -6,7 +6,7 @@ from typing import Final
 
 from antiphon.protocol.errors import AntiphonError
 
-from .base import ConversationItem, ConversationRow, check_context
+from .base import ConversationItem, ConversationRow, ItemPage, check_context
 from .engine import Engine, Script, Sql
 
 _COLUMNS: Final = "id, project, created_at, metadata, next_position, holes, removals"
@@ -137,15 +137,15 @@ class ConversationTable:
 
     async def list_items(
         self, conversation_id: str, *, after: str | None, limit: int, is_ascending: bool, most_bytes: int = PAGE_BYTES
-    ) -> list[ConversationItem]:
+    ) -> ItemPage:
         """Up to `limit` items after the one with id `after`, which end with the one that comes to `most_bytes`.
 
         Raises ItemNotFound for a cursor to nothing.
         """
         compare, order = (">", "ASC") if is_ascending else ("<", "DESC")
 
-        def script() -> Script[list[ConversationItem]]:
-            condition, values = "", (conversation_id, limit, most_bytes)
+        def script() -> Script[ItemPage]:
+            condition, values = "", (conversation_id, limit + 1, most_bytes)
             if after is not None:
                 rows = yield Sql(
                     "SELECT position FROM conversation_items WHERE conversation = $1 AND id = $2",
@@ -158,10 +158,12 @@ class ConversationTable:
                 f"WITH page AS (SELECT position AS at, length(body) AS size FROM conversation_items "  # noqa: S608
                 f"WHERE conversation = $1{condition} ORDER BY position {order} LIMIT $2), "
                 f"sums AS (SELECT at, SUM(size) OVER (ORDER BY at {order}) - size AS before FROM page) "
-                f"{_ITEMS} AND position IN (SELECT at FROM sums WHERE before < $3) ORDER BY position {order}",
+                f"SELECT {_ITEM}, (SELECT COUNT(*) FROM page) FROM conversation_items WHERE conversation = $1 "
+                f"AND position IN (SELECT at FROM sums WHERE before < $3) ORDER BY position {order}",
                 values,
             )
-            return [ConversationItem(*row) for row in rows]
+            items = [ConversationItem(*row[:-1]) for row in rows[:limit]]
+            return ItemPage(items, bool(rows) and int(rows[0][-1]) > len(items))
 
         return await self.engine.read(script)
 
