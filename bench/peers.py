@@ -150,7 +150,7 @@ def _started(name: str, peer: Peer, mock: int, port: int) -> Target:
 def _requests(bench: Bench, peers: list[str], model: str, **more: object) -> dict[str, Path]:
     mock = bench.targets["direct"].port
     body = body_1kb(model, **more)
-    found = {"nginx": request_file("peer-nginx", body)} if "nginx" in bench.targets else {}
+    found = {"nginx": request_file(f"peer-nginx-{model}", body)} if "nginx" in bench.targets else {}
     found["sqlite:stateless"] = request_file(f"peer-own-{model}", body_1kb(f"native/{model}", store=False, **more))
     found["sqlite:full"] = request_file(f"peer-full-{model}", body_1kb(f"native/{model}", **more))
     for name in peers:

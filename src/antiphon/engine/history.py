@@ -119,11 +119,6 @@ def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing
     return growing
 
 
-def stored_bytes(links: Sequence[Link]) -> int:
-    """How much is stored of them."""
-    return sum(link.stored.size_bytes for link in links)
-
-
 def followed(growing: Growing, links: Sequence[Link], opened: Opened) -> Growing | None:
     """What is said before these links and in all of them; None where that is not what goes on. Raises as `grown`."""
     if not all(link.is_plain for link in links):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final
 
-from .ports import Room
+from .ports import Room, Take
 
 
 class Holding:
@@ -43,8 +43,9 @@ class Holding:
             self._room.take(size_bytes)
         self._held_bytes += size_bytes
 
-    def is_new(self, name: str) -> bool:
-        """Whether nothing of this name was asked for before: what is fetched again is counted once."""
-        is_new = name not in self._names
+    def once(self, name: str) -> Take:
+        """`take`, for what has this name; nothing to take where it was asked for before."""
+        if name in self._names:
+            return lambda size_bytes: None
         self._names.add(name)
-        return is_new
+        return self.take

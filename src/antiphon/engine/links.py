@@ -21,7 +21,7 @@ from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
-from .history import Link, Opened, followed, stored_bytes
+from .history import Link, Opened, followed
 from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
@@ -52,14 +52,14 @@ class _Whole:
     expires_at: float = math.inf
     size_bytes: int = 0
 
-    def add(self, links: Sequence[Link], opened: Opened) -> bool:
-        """The links that follow; False if the chain does not go on with one of them."""
+    def add(self, links: Sequence[Link], size_bytes: int, opened: Opened) -> bool:
+        """The links that follow, of which so much is stored; False if the chain does not go on with one of them."""
         growing = followed(self.growing, links, opened)
         if growing is None:
             return False
         self.growing = growing
         self.links += links
-        self.size_bytes += _COPIES * stored_bytes(links)
+        self.size_bytes += _COPIES * size_bytes
         ends = [link.stored.expires_at for link in links if link.stored.expires_at is not None]
         self.expires_at = min([self.expires_at, *ends])
         return True
@@ -105,9 +105,11 @@ class Links:
             links = await self._walk(store, project, response_id, removals)
             if links is None:
                 return None
-            whole = self._whole(response_id, project, opened) or self._made_whole(links, opened)
+            size_bytes = sum(link.stored.size_bytes for link in links)
+            check_context(size_bytes, store.max_context_bytes)
+            whole = self._whole(response_id, project, opened) or self._made_whole(links, size_bytes, opened)
             if whole is None:
-                return Chain(links, stored_bytes(links))
+                return Chain(links, size_bytes)
         size_bytes = whole.size_bytes // _COPIES
         check_context(size_bytes, store.max_context_bytes)
         return Chain(tuple(whole.links), size_bytes, whole.growing.known())
@@ -134,7 +136,6 @@ class Links:
             links = [kept.link or _read(kept) for kept in known]
             chain[:0] = links
             oldest = links[0].stored.previous_response_id
-        check_context(stored_bytes(chain), store.max_context_bytes)
         return chain
 
     def seen(self, response_id: str | None) -> int | None:
@@ -160,18 +161,17 @@ class Links:
         link = kept.link or _read(kept)
         whole = before.whole
         self._give(before, None)
-        if whole.add([link], opened):
+        if whole.add([link], link.stored.size_bytes, opened):
             self._give(kept, whole)
         return kept.whole
 
-    def _made_whole(self, links: Sequence[Link], opened: Opened) -> _Whole | None:
+    def _made_whole(self, links: Sequence[Link], size_bytes: int, opened: Opened) -> _Whole | None:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
-        size_bytes = _COPIES * stored_bytes(links)
-        if kept is None or not self._kept.fits(size_bytes):
+        if kept is None or not self._kept.fits(_COPIES * size_bytes):
             return None
         whole = _Whole()
-        if not whole.add(links, opened):
+        if not whole.add(links, size_bytes, opened):
             return None
         self._give(kept, whole)
         self._kept.make_room()

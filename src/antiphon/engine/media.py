@@ -55,7 +55,7 @@ async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch, holding:
 
 
 async def _fetched(fetch: Fetch, url: str, path: str, holding: Holding) -> str:
-    return await fetch(url, path, holding.take if holding.is_new(url) else lambda size_bytes: None)
+    return await fetch(url, path, holding.once(url))
 
 
 def _is_fetchable(url: object) -> bool:
