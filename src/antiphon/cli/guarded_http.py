@@ -1,4 +1,5 @@
-"""uvicorn's HTTP, with an end to what anybody may begin: how large a head may be, how long a request may be silent.
+"""uvicorn's HTTP, with an end to what anybody may begin: how large a head may be, how long a request may be silent, and
+how long an answer may wait to be read.
 
 Until its head is whole nobody knows whose a request is: these bounds are the same for all. A request that comes in one
 piece, as nearly all do, costs no timer.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -26,8 +27,9 @@ _LINGER_BYTES: Final = 1 << 20
 class GuardedHttp(Patient, HttpToolsProtocol):
     """One connection."""
 
+    unread_s: ClassVar[float] = 120.0
     # Beside uvicorn's own attributes, which are as many as instances of one class can share the names of.
-    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_watch")
+    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_unread", "_watch")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called by the loop."""
@@ -36,13 +38,47 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         self._loose_bytes = 0  # since the last head, or piece of a body, was whole
         self._is_over = False
         self._watch: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         self._expect_nothing()
+        self._leave_reader()
         self._tell_departure()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called by the loop: much waits to be read by the client."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """Called by the loop."""
+        self._leave_reader()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called where no other request has come: the connection ends with what was sent over it, if that is read."""
+        super().timeout_keep_alive_handler()
+        if self._unread is None:
+            self._await_reader()
+
+    def _await_reader(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self.unread_s, self._look_at_reader, unsent_bytes)
+
+    def _look_at_reader(self, before_bytes: int) -> None:
+        """For a client that has read nothing meanwhile, nothing is kept any longer."""
+        if self.transport.get_write_buffer_size() < before_bytes:
+            self._await_reader()
+        else:
+            self.transport.abort()
+
+    def _leave_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

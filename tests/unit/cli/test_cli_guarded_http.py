@@ -23,6 +23,7 @@ class Impatient(GuardedHttp):
     """For which a moment is a long silence."""
 
     silence_s = 0.15
+    unread_s = 0.4
 
 
 class App:
@@ -35,6 +36,7 @@ class App:
         self.answer_s = 0.0
         self.read_after_s = 0.0
         self.is_silent = False
+        self.large = b""
         self.calls = 0
         self.left = 0
 
@@ -53,7 +55,7 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"%d bytes" % size, "more_body": True})
         await asyncio.sleep(self.answer_s)
-        await send({"type": "http.response.body", "body": b" read"})
+        await send({"type": "http.response.body", "body": b" read" + self.large})
 
 
 class Wire:
@@ -71,6 +73,10 @@ class Wire:
         """Send a piece for as long as the server takes it. Raises ConnectionError."""
         for _ in range(10_000):
             await self.send(piece)
+
+    async def some(self, size: int) -> bytes:
+        async with asyncio.timeout(5):
+            return await self._reader.read(size)
 
     async def rest(self) -> bytes:
         """All until the server closes."""
@@ -237,3 +243,26 @@ async def test_bytes_that_are_no_http_are_400_in_the_usual_shape(app: App) -> No
     async with connected(app) as wire:
         await wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         assert error_in(await wire.rest()) == (b"HTTP/1.1 400 Bad Request", "Invalid HTTP request received.")
+
+
+async def test_an_answer_that_nobody_reads_is_not_kept(app: App) -> None:
+    app.large = b"x" * (32 << 20)  # more than the system holds by itself
+    async with connected(app) as wire:
+        await wire.send(GET)
+        await wire.until(b" read")
+        await asyncio.sleep(1.5)
+        with suppress(ConnectionError):
+            assert len(await wire.rest()) < len(app.large)
+
+
+async def test_who_reads_slowly_has_all_of_it(app: App) -> None:
+    app.large = b"x" * (32 << 20)
+    async with connected(app) as wire:
+        await wire.send(GET)
+        await wire.until(b" read")
+        left = len(app.large)
+        while left > 1000:  # a chunk's length among it
+            await asyncio.sleep(0.02)
+            left -= len(await wire.some(min(left, 1 << 20)))
+        await wire.send(GET.replace(b"host", b"connection: close\r\nhost"))
+        assert b"200 OK" in (await wire.rest())[:4000]
