@@ -33,8 +33,8 @@ INSERT_USAGE: Final = f"""
 
 _LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
 
-# Asked once for a statement, not for every row.
-_NOW: Final = "(SELECT now_s())"
+# A walk asks for the time once, not for every row.
+_ALIVE_LINK: Final = "(r.expires_at IS NULL OR r.expires_at > (SELECT now_s()))"
 _COUNT: Final = "COALESCE((SELECT count FROM removals WHERE project = $1), 0), (SELECT now_s())"
 
 # The size of a value is told by its row: it is not read. One link may be larger than what is left to it.
@@ -43,11 +43,11 @@ _SIZE: Final = "length(r.body) + length(r.input) + length(r.turns)"
 _CHAIN: Final = f"""
     WITH RECURSIVE link (depth, id, previous, size) AS (
         SELECT 0, r.id, r.previous_response_id, CAST({_SIZE} AS BIGINT)
-        FROM responses r WHERE r.id = $2 AND r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > {_NOW})
+        FROM responses r WHERE r.id = $2 AND r.project = $1 AND {_ALIVE_LINK}
         UNION ALL
         SELECT link.depth + 1, r.id, r.previous_response_id, link.size + {_SIZE}
         FROM link JOIN responses r ON r.id = link.previous
-        WHERE r.project = $1 AND (r.expires_at IS NULL OR r.expires_at > {_NOW}) AND link.depth < $4
+        WHERE r.project = $1 AND {_ALIVE_LINK} AND link.depth < $4
             AND link.size <= $5
     )
     SELECT {_QUALIFIED}, link.depth, link.size, {_COUNT} FROM link JOIN responses r ON r.id = link.id
