@@ -16,12 +16,12 @@ Json = dict[str, Any]
 _HEAD = """\
 # Performance
 
-Written by `make bench ARGS=--write`. One process of Antiphon with everything on (keys, translation, ledger, durable
-store) beside nginx as a plain reverse proxy before the same provider. The provider and the load generator are small C
-programs (`bench/`). What is measured has one core for itself, the rest runs on the others. Rounds go through all
-targets in turn, each with processes started anew (but for peers, large stores and the soak); medians of three. **Read
-the ratios**: the machine is small and noisy. Each row is from one run; with `--add` those that were not measured again
-are from the run before.
+Written by `make bench ARGS=--write`. One process of Antiphon with everything on (keys, limits, translation, ledger,
+durable store) beside nginx as a plain reverse proxy before the same provider. The provider and the load generator are
+small C programs (`bench/`). What is measured has one core for itself, the rest runs on the others. Rounds go through
+all targets in turn, each with processes started anew (but for peers, large stores and the soak); medians of three.
+**Read the ratios**: the machine is small and noisy. Each row is from one run; with `--add` those that were not
+measured again are from the run before.
 
 - *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
 - *relay*: `bench/relay.py`, the server and the upstream wire that Antiphon stands on, and nothing else.

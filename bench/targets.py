@@ -69,7 +69,13 @@ name = "messages"
 dialect = "anthropic"
 base_url = "http://127.0.0.1:{mock}/v1"
 auth = "none"
+
+[[project]]
+name = "default"
+requests_per_minute = 100_000_000
+tokens_per_minute = 100_000_000_000
 """
+"""The limits are there to be counted, and never reached."""
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from antiphon.access.keys import Keys
+from antiphon.access.limits import RateLimits
 from antiphon.access.prices import Prices
 from antiphon.access.projects import Projects
 from antiphon.access.secret import Secret, load_secret
@@ -165,7 +166,15 @@ class Application:
         media = await stack.enter_async_context(GuardedClient(allow_private=settings.media_allow_private))
         intake = Intake(settings.max_bodies_bytes)
         fetcher = MediaFetcher(media, settings.media_max_bytes)
-        ports = replace(_ports(settings, store, secret, router, transport, fetcher), room=intake)
+        projects = Projects(store, settings.projects)
+        limits = RateLimits(projects, store)
+        stack.push_async_callback(limits.tell)
+        ports = replace(
+            _ports(settings, store, secret, router, transport, fetcher),
+            room=intake,
+            limits=limits,
+            is_strict=projects.is_strict,
+        )
         table = RunTable(ports, _most_responses(settings))
         worker = Worker(table, _limits(settings), intake)
         keys = Keys(store, secret, has_project_header=settings.compat_project_header)
@@ -178,6 +187,7 @@ class Application:
             group.create_task(_chore("purge", partial(_purge, store))),
             group.create_task(_chore("background", worker.work)),
             group.create_task(_chore("webhooks", outbox.work)),
+            group.create_task(_chore("limits", limits.share)),
             group.create_task(_chore("discover", partial(_discover, router, transport, ports))),
         ]
         _drain_on_signal(table)
@@ -202,7 +212,6 @@ def _ports(
         lease_s=settings.lease_s,
         events_s=int(settings.events_hours * 3600),
         cost=Prices(settings.prices).cost,
-        is_strict=Projects(store, settings.projects).is_strict,
         fetch_media=media.fetch,
     )
 

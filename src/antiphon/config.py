@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -181,10 +181,15 @@ class ModelAlias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProjectRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `[[project]]` table. `strict`: what a target cannot honour is refused, never left out."""
+    """A `[[project]]` table; `*` stands for every project that has none of its own.
+
+    `strict`: what a target cannot honour is refused, never left out. The limits are for all its keys together.
+    """
 
     name: str
     strict: bool = False
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class PriceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,6 +26,7 @@ from antiphon.store.base import (
     WebhookRow,
 )
 from antiphon.store.conversations import ConversationBusy, ItemNotFound
+from antiphon.store.rate_limits import Spent
 from antiphon.store.store import Store
 
 FIRST = EventBatch(0, 2, b'{"n":0}\n{"n":1}')
@@ -332,6 +333,30 @@ class FamilyConformance:
                 pass
         await store.free_key("proj_a", "k", "r2")
         assert (await store.claim_key("proj_a", "k", "r3", "f", LONG_S, FAR)).is_mine
+
+    # -- limits
+
+    async def test_what_is_taken_from_a_bucket_flows_in_again(self, store: Store) -> None:
+        took = [Spent("proj_a", "requests", 10.0), Spent("proj_a", "tokens", 1.0), Spent("proj_b", "requests", 0.0)]
+        owed_s = await store.spend(took)
+        assert owed_s == [pytest.approx(10, abs=1), pytest.approx(1, abs=1), pytest.approx(0, abs=1)]
+        (owed,) = await store.spend([Spent("proj_a", "requests", 20.0)])
+        assert 20 < owed <= 30
+        (owed,) = await store.spend([Spent("proj_a", "requests", -25.0)])
+        assert -5 < owed <= 5
+
+    async def test_a_full_bucket_gives_no_credit(self, store: Store) -> None:
+        (owed,) = await store.spend([Spent("proj_a", "tokens", -50.0)])
+        assert owed <= 0
+        (owed,) = await store.spend([Spent("proj_a", "tokens", 20.0)])
+        assert 15 < owed <= 20
+
+    async def test_many_take_from_one_bucket_and_nothing_is_lost(self, store: Store) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(store.spend([Spent("proj_a", "requests", 10.0)]))
+        (owed,) = await store.spend([Spent("proj_a", "requests", 0.0)])
+        assert 190 < owed <= 200
 
     # -- webhooks
 

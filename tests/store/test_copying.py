@@ -23,6 +23,7 @@ from antiphon.store.base import (
 from antiphon.store.copying import TABLES, copy_store, count
 from antiphon.store.engine import Script, Sql
 from antiphon.store.postgres import open_postgres
+from antiphon.store.rate_limits import Spent
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
@@ -58,6 +59,7 @@ async def fill(store: Store) -> None:
     await store.create_webhook(
         WebhookRow("we_1", "proj_a", "w", "https://x", "response.completed", b"\x00\x01", "h", 1, 1, b"\x02", 2.5)
     )
+    await store.spend([Spent("proj_a", "tokens", 30.0)])
     await store.claim_key("proj_a", "k", "resp_x", "f", 60.0, 4_000_000_000)
 
     def deliver() -> Script[None]:

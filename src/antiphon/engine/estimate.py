@@ -20,6 +20,8 @@ BYTES_PER_TOKEN: Final = 4
 IMAGE_TOKENS: Final = 800
 ITEM_TOKENS: Final = 4
 _MAX_FILE_TOKENS: Final = 20_000
+_SMALL_BYTES: Final = 4_096
+"""An item of this size is as good as its bytes: it holds no image or file that would count as less."""
 _FIRST: Final = 4
 _ONE_IN: Final = 32
 _LEAST_TOKENS: Final = 50
@@ -68,6 +70,15 @@ def turn_tokens(turn: Turn) -> int:
     counted.tokens += sum(map(tokens_of, turn.context[counted.length : past.length]))
     counted.length = past.length
     return _counted(turn.request, turn.latest) + counted.tokens
+
+
+def request_tokens(request: CreateResponse) -> int:
+    """Tokens that a request may need by itself: its own input, and the longest answer that it allows."""
+    own = sum(
+        ITEM_TOKENS + len(one.raw) // BYTES_PER_TOKEN if len(one.raw) <= _SMALL_BYTES else _item_tokens(one.item)
+        for one in request.input
+    )
+    return _counted(request, ()) + own + (request.max_output_tokens or 0)
 
 
 def _counted(request: CreateResponse, entries: Iterable[Entry]) -> int:

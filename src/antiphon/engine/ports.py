@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from antiphon.access.limits import RateLimits
 from antiphon.protocol.deltas import Usage
 from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target
 from antiphon.store.store import Store
@@ -71,6 +72,7 @@ class Ports:
     `fetch_media`: a client's URL and the path of its field to a data: URL, telling of bytes as they come; None where
     nothing may be fetched. `room`: what contexts and media are counted in; None where nothing bounds them.
     `is_strict`: whether a project wants to be refused what its target cannot honour; None where no project does.
+    `limits`: what projects may use in a minute; None where no project has limits.
     `cost`: nano-USD for what was used of a target, None where it has no price.
     """
 
@@ -86,6 +88,7 @@ class Ports:
     events_s: int = 86_400
     fetch_media: Fetch | None = None
     room: Room | None = None
+    limits: RateLimits | None = None
     is_strict: Callable[[str], Awaitable[bool]] | None = None
     cost: Callable[[str, Usage], int | None] = lambda target, usage: None
     learned: LearnedEstimates = field(default_factory=LearnedEstimates)

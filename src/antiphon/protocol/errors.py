@@ -12,6 +12,7 @@
     │   ├── TooLarge                  413  the body is over the limit
     │   ├── HeadTooLarge              431  the head is over the limit
     │   ├── RateLimited               429  slow down
+    │   │   └── LimitReached          429  the project's limit of requests or tokens
     │   ├── Unavailable               503  draining, or the store does not answer
     │   │   └── Overloaded            503  this process holds as much as it may
     │   ├── ServerFault               500  our own bug, or a broken installation
@@ -29,6 +30,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+Headers = tuple[tuple[str, str], ...]
 _UNAVAILABLE_S: Final = 1.0
 _CLOSE: Final = (("connection", "close"),)
 
@@ -74,7 +76,7 @@ class ApiError(AntiphonError):
         self.code = code
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         """Response headers that belong to this error, such as Retry-After."""
         return ()
 
@@ -111,7 +113,7 @@ class Conflict(ApiError):
         self.should_retry = should_retry
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         told = (("x-should-retry", "true" if self.should_retry else "false"),)
         return told + retry_headers(1) if self.should_retry else told
 
@@ -120,7 +122,7 @@ class TooLarge(ApiError):
     """The body is larger than the server accepts."""
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         return _CLOSE  # the rest of it may still come
 
 
@@ -132,7 +134,7 @@ class Unavailable(ApiError):
     """The server cannot serve now and says when to come back."""
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         return retry_headers(_UNAVAILABLE_S)
 
 
@@ -140,7 +142,7 @@ class Overloaded(Unavailable):
     """This process holds as much as it may; others, or this one in a moment, have room."""
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         return super().headers + _CLOSE  # a new connection may come to another process
 
 
@@ -156,8 +158,23 @@ class RateLimited(ApiError):
         self.retry_after_s = retry_after_s
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         return retry_headers(self.retry_after_s)
+
+
+class LimitReached(RateLimited):
+    """A project has used up what it may in a minute; `kind` says of what, `limits` are the headers about it."""
+
+    def __init__(
+        self, message: str, kind: Literal["requests", "tokens"], *, retry_after_s: float, limits: Headers
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.kind: Final = kind
+        self.limits = limits
+
+    @property
+    def headers(self) -> Headers:
+        return super().headers + self.limits
 
 
 FaultKind = Literal[
@@ -233,7 +250,7 @@ class UpstreamFault(ApiError):
         return FAULTS[self.kind]
 
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> Headers:
         hints = retry_headers(self.retry_after_s) if self.retry_after_s is not None else ()
         upstream = (("x-upstream-request-id", self.request_id),) if self.request_id else ()
         return hints + upstream
@@ -264,6 +281,7 @@ WIRE: Final[dict[type[ApiError], Wire]] = {
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
     HeadTooLarge: Wire(431, "invalid_request_error", "request_header_too_large"),
     RateLimited: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
+    LimitReached: Wire(429, "requests", "rate_limit_exceeded"),
     Unavailable: Wire(503, "server_error", "service_unavailable"),
     Overloaded: Wire(503, "server_error", "server_is_overloaded"),
     ServerFault: Wire(500, "server_error", "server_error"),
@@ -276,10 +294,12 @@ def wire_of(error: ApiError) -> Wire:
         fault = error.fault
         return Wire(fault.status, fault.type, error.code or fault.code)
     row = WIRE[type(error)]
+    if isinstance(error, LimitReached):
+        return row._replace(type=error.kind)  # OpenAI's type names what there is too little of
     return row if error.code is None else row._replace(code=error.code)
 
 
-def retry_headers(retry_after_s: float) -> tuple[tuple[str, str], ...]:
+def retry_headers(retry_after_s: float) -> Headers:
     """Retry-After in whole seconds (RFC 9110) and OpenAI's finer retry-after-ms."""
     milliseconds = max(1, round(retry_after_s * 1000))
     return (("retry-after", str(-(-milliseconds // 1000))), ("retry-after-ms", str(milliseconds)))

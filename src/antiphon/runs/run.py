@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
+from antiphon.access.limits import FREE, Admission
 from antiphon.engine.assembler import Assembler
 from antiphon.engine.context_base import Origin
 from antiphon.engine.conversation_items import items_of_input, items_of_output
+from antiphon.engine.estimate import request_tokens
 from antiphon.engine.history import encode_input, encode_turns
 from antiphon.engine.ports import Ports
 from antiphon.engine.recovery import restore
@@ -51,6 +54,7 @@ class Run:
     """A request in progress. `progress` is what the edge may tell before the end.
 
     `recorder` is there for background runs: it writes down what they come to. `stop` says why the task was cancelled.
+    `admission` is what it takes from its project's limits.
     `queued` is the row that a background run began with; `stored` the response as its row, once it is over, where it
     goes into the store or `is_remembered` by whoever asked for it; `cost_nano_usd` what it cost by then, None where its
     model has no price.
@@ -72,6 +76,7 @@ class Run:
     is_remembered: bool = False
     queued: StoredResponse | None = None
     cost_nano_usd: int | None = None
+    admission: Admission = FREE
 
 
 async def execute(run: Run, ports: Ports) -> None:
@@ -87,6 +92,7 @@ async def execute(run: Run, ports: Ports) -> None:
         await _refuse(run, error, ports)
     except LeaseLost:
         logger.warning("run was taken over by another worker", extra={"run": run.id})
+        run.stop = "lost"
         run.log.close()
     except StoreUnavailable as error:
         logger.error("store unavailable", extra={"run": run.id, "reason": str(error)})
@@ -96,6 +102,8 @@ async def execute(run: Run, ports: Ports) -> None:
     except Exception:
         logger.exception("run failed", extra={"run": run.id})
         await _close_broken(run, ports)
+    finally:
+        _settle_limits(run)
 
 
 def _assignment(run: Run, ports: Ports) -> Assignment:
@@ -104,10 +112,21 @@ def _assignment(run: Run, ports: Ports) -> Assignment:
 
 
 async def _admit(run: Run, ports: Ports) -> None:
-    """Hold the conversation, if the request names one."""
+    """Take from the project's limits, and hold the conversation, if the request names one."""
+    if run.recorder is None:
+        run.admission = await admit(run.project, run.request, ports)
+    elif ports.limits is not None:
+        run.admission = await ports.limits.admitted(run.project, partial(request_tokens, run.request))
     if run.request.conversation is not None:
         row = await hold_conversation(run.project, run.request.conversation, run.id, ports, ports.lease_s * 4)
         run.origin = Origin(run.project, row, run.origin.local)
+
+
+async def admit(project: str, request: CreateResponse, ports: Ports) -> Admission:
+    """What a request takes from its project's limits. Raises LimitReached and StoreUnavailable."""
+    if ports.limits is None:
+        return FREE
+    return await ports.limits.admit(project, partial(request_tokens, request))
 
 
 async def hold_conversation(
@@ -273,6 +292,17 @@ def _usage_row(run: Run, status: str, ports: Ports) -> UsageRow:
         reasoning_tokens=usage.reasoning_tokens,
         cost_nano_usd=run.cost_nano_usd,
     )
+
+
+def _settle_limits(run: Run) -> None:
+    """What was taken by estimate becomes what was counted.
+
+    It stands where a model answered and nobody counted. What is used by a run that goes on elsewhere is said there.
+    """
+    goes_on = run.recorder is not None and run.stop in ("lost", "draining")
+    used = run.progress.usage.input_tokens + run.progress.usage.output_tokens
+    if not goes_on and (used or not len(run.log)):
+        run.admission.settle(used)
 
 
 def _not_stored(outcome: Outcome) -> Terminal:

@@ -36,7 +36,7 @@ from antiphon.store.engine import Watch
 from .intake import Intake
 from .log import EventLog
 from .recorder import Recorder
-from .run import POLLED_S, Run, end_without_model, hold_conversation
+from .run import POLLED_S, Run, admit, end_without_model, hold_conversation
 from .table import RunTable
 
 logger: Final = logging.getLogger("antiphon.runs")
@@ -90,6 +90,16 @@ class Worker:
     ) -> StoredResponse:
         """The queued response, committed. Raises every ApiError that a foreground request would before its start."""
         self.table.check_open()
+        admission = await admit(project, request, self._ports)
+        try:
+            return await self._take_on(request, body, project, key_id, idempotency)
+        except BaseException:
+            admission.settle(0)
+            raise
+
+    async def _take_on(
+        self, request: CreateResponse, body: bytes, project: str, key_id: str, idempotency: tuple[str, str] | None
+    ) -> StoredResponse:
         response_id = idempotency[1] if idempotency is not None else new_id("resp")
         origin = Origin(project)
         if request.conversation is not None:

@@ -14,6 +14,7 @@ from antiphon.engine.history import encode_input
 from antiphon.engine.holding import Holding
 from antiphon.engine.ports import Ports
 from antiphon.engine.upstream import readable
+from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import ApiError, InvalidRequest, NotFound
 from antiphon.protocol.explain import unknown_parameter
 from antiphon.protocol.ids import new_id, output_item_id
@@ -22,6 +23,7 @@ from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.request_schema import RequestWire
 from antiphon.protocol.response import ResponseUsage
+from antiphon.runs.run import admit
 from antiphon.store.base import Settlement, UsageRow
 
 from .routes import Call, Route, decode_body
@@ -139,11 +141,17 @@ class CountingEndpoint:
         if request is None:
             return
         targets = self._ports.resolve(request.model)
-        with Holding(self._ports.room) as holding:
-            context = await self._context(call, request, holding)
-            if not context.entries:
-                raise InvalidRequest("There is nothing to compact: 'input' is empty.", param="input")
-            compacted = await compact_whole(request, context, targets, self._ports, call.project)
+        admission = await admit(call.project, request, self._ports)
+        used = Usage()
+        try:
+            with Holding(self._ports.room) as holding:
+                context = await self._context(call, request, holding)
+                if not context.entries:
+                    raise InvalidRequest("There is nothing to compact: 'input' is empty.", param="input")
+                compacted = await compact_whole(request, context, targets, self._ports, call.project)
+                used = compacted.usage
+        finally:
+            admission.settle(used.input_tokens + used.output_tokens)
         compaction_id, now = new_id("resp"), int(self._ports.now())
         row = UsageRow(
             compaction_id,
@@ -164,7 +172,7 @@ class CountingEndpoint:
         words = _user_messages(context, compaction_id)
         item = compaction_item(output_item_id(compaction_id, "compaction", len(words)), compacted.encrypted_content)
         shown = Compacted(compaction_id, "response.compaction", now, [*words, item], ResponseUsage.of(compacted.usage))
-        await call.exchange.answer(200, _encode(shown))
+        await call.exchange.answer(200, _encode(shown), admission.headers)
 
     async def count(self, call: Call) -> None:
         """POST /v1/responses/input_tokens."""

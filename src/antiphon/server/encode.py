@@ -49,6 +49,6 @@ async def send_run(exchange: Exchange, run: Run, table: RunTable, outlet: Outlet
 
 
 def run_headers(run: Run) -> Headers:
-    """What a run tells beside its response: request fields that the model's provider could not be given."""
-    dropped = run.progress.dropped
-    return (("antiphon-dropped", ", ".join(dropped)),) if dropped else ()
+    """What a run tells beside its response: what its project has left, and what its provider was not given."""
+    dropped, left = run.progress.dropped, run.admission.headers
+    return (*left, ("antiphon-dropped", ", ".join(dropped))) if dropped else left

@@ -72,6 +72,7 @@ TABLES: Final = (
         "event_id endpoint project event_type payload created_at attempts next_at state log expires_at",
     ),
     _table("idempotency", "project key", "holder fingerprint held_until expires_at response_id kind answer"),
+    _table("rate_limits", "project kind", "full_at"),
 )
 """Every table of the schema, those first that others refer to."""
 

@@ -16,11 +16,21 @@ from .engine import Engine, Script, Sql, Watch
 from .idempotency import IdempotencyTable, answer
 from .keys import KeyTable
 from .prompts import PromptTable
+from .rate_limits import RateLimitTable
 from .responses import INSERT_USAGE, ResponseTable, insert, usage_values
 from .webhooks import DELIVERIES_KEPT_S, WebhookTable, tell
 
 
-class Store(ResponseTable, KeyTable, BackgroundTable, ConversationTable, PromptTable, WebhookTable, IdempotencyTable):
+class Store(
+    ResponseTable,
+    KeyTable,
+    BackgroundTable,
+    ConversationTable,
+    PromptTable,
+    WebhookTable,
+    IdempotencyTable,
+    RateLimitTable,
+):
     """One database. May be used from any task of the loop that opened it; every method raises StoreUnavailable.
 
     No context is read of which more than `max_context_bytes` are stored.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import openai
 import pytest
 from pydantic import BaseModel
 from tests.harness.process import DIALECTS, KEY, ServerProcess
-from tests.upstream.script import Failure, Say, Script
+from tests.upstream.script import Counts, Failure, Say, Script
 from tests.upstream.server import Upstream
 
 pytestmark = pytest.mark.clients
@@ -125,6 +125,20 @@ def test_retries_follow_retry_after_ms(sdk: openai.OpenAI, upstream: Upstream, m
     busy = Script(refuse=Failure(429, kind, "rate_limit_exceeded", "Slow down.", headers))
     upstream.queue("m1", *[busy] * 4, Script((Say("At last."),)))  # more often than the server itself asks again
     assert sdk.responses.create(model=model, input="hello").output_text == "At last."
+
+
+def test_a_project_at_its_limit_is_come_back_to(
+    new_server: Callable[..., ServerProcess], upstream: Upstream, model: str
+) -> None:
+    url = new_server(config='[[project]]\nname = "default"\ntokens_per_minute = 60000').url
+    upstream.queue("m1", Script((Say("One."),), counts=Counts(input=60_500, cached=0)), Script((Say("Two."),)))
+    with openai.OpenAI(base_url=url, api_key=KEY) as sdk:
+        first = sdk.responses.with_raw_response.create(model=model, input="hello")
+        assert first.headers["x-ratelimit-limit-tokens"] == "60000"
+        with pytest.raises(openai.RateLimitError) as caught:
+            sdk.with_options(max_retries=0).responses.create(model=model, input="hello")
+        assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "tokens")
+        assert sdk.responses.create(model=model, input="hello").output_text == "Two."
 
 
 def test_a_failure_in_the_middle_is_raised_by_the_helper(sdk: openai.OpenAI, upstream: Upstream, model: str) -> None:
