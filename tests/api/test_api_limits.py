@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 
 import aiohttp
@@ -27,14 +25,6 @@ def limited(**limits: int) -> str:
 
 def left_of(headers: aiohttp.typedefs.LooseHeaders, kind: str) -> int:
     return int(dict(headers)[f"x-ratelimit-remaining-{kind}"])
-
-
-def other_key(server: ServerProcess) -> str:
-    command = [sys.executable, "-m", "antiphon", "key", "create", "--project", "other", "--json"]
-    printed = subprocess.run(
-        [*command, "--data", str(server.folder / "data")], capture_output=True, check=True, timeout=30
-    )
-    return msgspec.json.decode(printed.stdout)["key"]
 
 
 def check_refused(answer: Answer, kind: str) -> None:
@@ -70,7 +60,8 @@ async def test_every_way_to_ask_takes_a_request_and_the_last_one_is_told(
     # What asks no model to answer is free, and so are other projects.
     assert (await client.get(f"/responses/{first.body['id']}")).status == 200
     assert (await client.request("POST", "/responses/input_tokens", json=ASK)).status == 200
-    other = await client.with_key(await asyncio.to_thread(other_key, server)).post(ASK)
+    made = await asyncio.to_thread(server.command, "key", "create", "--project", "other", "--json")
+    other = await client.with_key(msgspec.json.decode(made)["key"]).post(ASK)
     assert other.status == 200
     assert "x-ratelimit-limit-requests" not in other.headers
 

@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -32,6 +34,8 @@ from .guarded_http import GuardedHttp
 from .guarded_socket import GuardedSocket
 
 _BACKLOG: Final = 2048
+_TICK_S: Final = 1.0
+"""The Date header has whole seconds."""
 _VARIABLES: Final = {
     "host": "ANTIPHON_HOST",
     "port": "ANTIPHON_PORT",
@@ -66,10 +70,31 @@ def serve(overrides: Mapping[str, str | int | None]) -> None:
         gc.enable()  # each worker is a process of its own
         Multiprocess(config, sockets=[listener]).run()
     else:
-        server = uvicorn.Server(config)
+        server = _Server(config)
         server.run(sockets=[listener])
         if not server.started:
             raise ConfigError("the server could not start; the log above says why, and `antiphon doctor` helps")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's looks ten times a second whether it is to stop. This one is told, and looks once, for the date."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._told.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
