@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import aiohttp
+import msgspec
 import openai
 import pytest
 from aiohttp import web
@@ -138,6 +141,35 @@ async def test_what_requests_continue_is_held_too_until_they_end(
     twice = await client.create(said | links[3])
     longer = {"previous_response_id": twice["id"]} if kind == "chain" else links[3]
     assert (await client.post(HELLO | longer)).error["code"] == "context_length_exceeded"  # more than half of the room
+
+
+async def test_answers_that_nobody_reads_are_held_too(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
+) -> None:
+    limits = {"ANTIPHON_MAX_BODY_BYTES": "8000000", "ANTIPHON_MAX_BODIES_BYTES": "16000000"}
+    server = new_server(env=limits)
+    client = Client(http, server.url)
+    body = io.BytesIO(msgspec.json.encode(HELLO | {"instructions": "x" * 7_000_000}))
+    made = (await client.request("POST", "/responses", data=body)).body
+    path, loop = f"/responses/{made['id']}", asyncio.get_running_loop()
+    head = f"GET /v1{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(12):  # the system itself holds some megabytes of each
+            small = stack.enter_context(socket.socket())
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            small.connect(("127.0.0.1", server.port))
+            small.setblocking(False)
+            await loop.sock_sendall(small, head.encode())
+            if not (await loop.sock_recv(small, 100)).startswith(b"HTTP/1.1 200"):
+                break
+        else:
+            pytest.fail("all were answered")
+        check_overloaded(await client.get(path))
+        check_overloaded(await client.request("POST", "/responses", data=io.BytesIO(body.getvalue())))
+        assert (await client.get("/models")).status == 200
+    assert (await with_room(lambda: client.get(path))).body == made
+    for _ in range(4):
+        assert (await client.get(path)).status == 200
 
 
 async def test_media_fetched_by_url_is_held_too(

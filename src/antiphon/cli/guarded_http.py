@@ -2,7 +2,7 @@
 how long an answer may wait to be read.
 
 Until its head is whole nobody knows whose a request is: these bounds are the same for all. A request that comes in one
-piece, as nearly all do, costs no timer.
+piece, as nearly all do, costs no timer. What waits to be read counts as bodies do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
+from antiphon.runs.intake import Intake
 
 from .patience import Patient
 
@@ -25,11 +26,14 @@ _LINGER_BYTES: Final = 1 << 20
 
 
 class GuardedHttp(Patient, HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    `app_state` is the lifespan's state, with the `intake` of the process in it.
+    """
 
     unread_s: ClassVar[float] = 120.0
     # Beside uvicorn's own attributes, which are as many as instances of one class can share the names of.
-    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_unread", "_watch")
+    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_unread", "_unread_bytes", "_watch")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called by the loop."""
@@ -39,6 +43,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         self._is_over = False
         self._watch: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,6 +71,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
 
     def _await_reader(self) -> None:
         unsent_bytes = self.transport.get_write_buffer_size()
+        self._hold(unsent_bytes)
         self._unread = self.loop.call_later(self.unread_s, self._look_at_reader, unsent_bytes)
 
     def _look_at_reader(self, before_bytes: int) -> None:
@@ -79,6 +85,12 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+            self._hold(0)
+
+    def _hold(self, unsent_bytes: int) -> None:
+        intake: Intake = self.app_state["intake"]
+        intake.hold(unsent_bytes - self._unread_bytes)
+        self._unread_bytes = unsent_bytes
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

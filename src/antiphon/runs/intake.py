@@ -1,7 +1,8 @@
 """What one process holds of requests at once: so many bytes of bodies and of what they continue, and no more.
 
 Bodies are counted as they come, until their answers have ended: what is made of them while they are worked on is in
-proportion. So are the stored contexts that they continue, and media fetched for them. Bodies of background responses
+proportion. So are the stored contexts that they continue, media fetched for them, and answers that their clients do not
+read. Bodies of background responses
 count again while they are carried out. Must never wait: who finds no room is told so at once, and may try another
 process.
 """

@@ -28,6 +28,7 @@ _SAID_ALWAYS: Final = (
     (b"openai-version", OPENAI_VERSION.encode()),
 )
 _MAX_REQUEST_ID: Final = 128
+_LARGE_BYTES: Final = 64 << 10
 
 
 class Exchange:
@@ -170,7 +171,9 @@ class Exchange:
     async def answer(
         self, status: int, body: bytes, extra: Headers = (), content_type: str = "application/json"
     ) -> None:
-        """Send a whole answer."""
+        """Send a whole answer. Raises Overloaded where nothing is lost by it: for a large one that can be had again."""
+        if self.method == "GET" and len(body) > _LARGE_BYTES:
+            self.hold(len(body))  # until the connection has taken it, and counts what its client leaves unread
         if self.before_answer is not None:
             await self.before_answer(status, body)
         await self.start(status, content_type, extra, len(body))

@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from antiphon.cli.guarded_http import MAX_HEAD_BYTES, MAX_PIPELINED, GuardedHttp
+from antiphon.runs.intake import Intake
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -39,6 +40,7 @@ class App:
         self.large = b""
         self.calls = 0
         self.left = 0
+        self.intake = Intake(1 << 30)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         del scope
@@ -99,7 +101,7 @@ async def connected(app: App) -> AsyncIterator[Wire]:
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Impatient(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Impatient(config, state, {"intake": app.intake}), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         yield Wire(reader, writer)
@@ -250,7 +252,9 @@ async def test_an_answer_that_nobody_reads_is_not_kept(app: App) -> None:
     async with connected(app) as wire:
         await wire.send(GET)
         await wire.until(b" read")
+        assert 1 << 20 < app.intake.held_bytes < len(app.large)
         await asyncio.sleep(1.5)
+        assert app.intake.held_bytes == 0
         with suppress(ConnectionError):
             assert len(await wire.rest()) < len(app.large)
 
