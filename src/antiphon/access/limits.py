@@ -56,9 +56,9 @@ class _Bucket:
         filled_s = _MINUTE_S - max(self.full_at - now, 0.0) + _INSTANT_S
         return min(max(int(filled_s / self._refill_s), 0), self.per_minute)
 
-    def wait_s(self, amount: int, now: float) -> float:
-        """Until there is so much; none or less if it is there."""
-        return max(self.full_at - now, 0.0) + amount * self._refill_s - _MINUTE_S - _INSTANT_S
+    def wait_s(self, tokens: int, now: float) -> float:
+        """Until there is what such a request takes; none or less if it is there."""
+        return max(self.full_at - now, 0.0) + self.needed(tokens) * self._refill_s - _MINUTE_S - _INSTANT_S
 
     def take(self, amount: int, now: float) -> None:
         """Take so much, whether it is there or not; less than nothing is given back."""
@@ -104,16 +104,15 @@ class RateLimits:
 
     async def admit(self, project: str, estimate: Callable[[], int]) -> Admission:
         """Take a request, and the tokens that it is estimated to need. Raises LimitReached and StoreUnavailable."""
-        buckets = await self._buckets_of(project)
+        buckets = self._buckets.get(project) or await self._buckets_of(project)
         if not buckets:
             return FREE
         tokens, now = estimate(), self._clock()
-        needed = [bucket.needed(tokens) for bucket in buckets]
-        for bucket, amount in zip(buckets, needed, strict=True):
-            if bucket.wait_s(amount, now) > 0:
-                raise _reached(bucket, amount, now, _headers(buckets, now))
-        for bucket, amount in zip(buckets, needed, strict=True):
-            bucket.take(amount, now)
+        for bucket in buckets:
+            if bucket.wait_s(tokens, now) > 0:
+                raise _reached(bucket, tokens, now, _headers(buckets, now))
+        for bucket in buckets:
+            bucket.take(bucket.needed(tokens), now)
         return Admission(buckets, tokens, self._clock, _headers(buckets, now))
 
     async def admitted(self, project: str, estimate: Callable[[], int]) -> Admission:
@@ -169,11 +168,11 @@ class RateLimits:
             bucket.full_at = now + max(seconds, 0.0) + bucket.untold_s
 
 
-def _reached(bucket: _Bucket, amount: int, now: float, told: Headers) -> LimitReached:
-    wait_s = bucket.wait_s(amount, now)
+def _reached(bucket: _Bucket, tokens: int, now: float, told: Headers) -> LimitReached:
+    wait_s = bucket.wait_s(tokens, now)
     message = (
         f"This project may use {bucket.per_minute:,} {bucket.kind} a minute: {bucket.left(now):,} are left now and "
-        f"{amount:,} are needed. Please try again in {_duration(wait_s)}."
+        f"{bucket.needed(tokens):,} are needed. Please try again in {_duration(wait_s)}."
     )
     return LimitReached(message, bucket.kind, retry_after_s=wait_s, limits=told)
 
