@@ -5,7 +5,8 @@
     share     tells the store what was taken here, and hears what was taken everywhere
 
 A limit is a bucket that holds a minute's worth and fills evenly. All processes of an installation take from the same
-ones, and tell each other once a second: together they can give out a second's worth too much (decision 0029).
+ones, and tell each other once a second, and at once where one took much: what they let in meanwhile is owed
+(decision 0029).
 Source: OpenAI's guide to rate limits and its headers.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 from antiphon.protocol.errors import Headers, LimitReached
@@ -31,14 +33,19 @@ _MINUTE_S: Final = 60.0
 _SHARED_EVERY_S: Final = 1.0
 _MOST_OWED_S: Final = 600.0
 """Whatever a provider claims to have counted, a project waits no longer for it."""
+_MUCH_S: Final = 2.0
+"""Who took more than flows in meanwhile tells the others at once: a thirtieth of what there can be."""
 _INSTANT_S: Final = 1e-6
 """Sums of floats are as good as this."""
 
 
 class _Bucket:
-    """One limit of one project. It will be full at `full_at`; `untold_s` of that the store does not know yet."""
+    """One limit of one project. It will be full at `full_at`; `untold_s` of that the store does not know yet.
 
-    def __init__(self, project: str, kind: Kind, per_minute: int) -> None:
+    `due` is set where that is much.
+    """
+
+    def __init__(self, project: str, kind: Kind, per_minute: int, due: asyncio.Event) -> None:
         self.project = project
         self.kind: Final = kind
         self.per_minute = per_minute
@@ -47,6 +54,7 @@ class _Bucket:
         self._refill_s = _MINUTE_S / per_minute
         self._names = tuple(f"x-ratelimit-{what}-{kind}" for what in ("limit", "remaining", "reset"))
         self._limit = str(per_minute)
+        self._due = due
 
     def needed(self, tokens: int) -> int:
         """What a request takes that may need so many tokens: no more than there can be."""
@@ -65,6 +73,8 @@ class _Bucket:
         full_at = max(self.full_at, now)
         self.full_at = min(full_at + amount * self._refill_s, now + _MOST_OWED_S)
         self.untold_s += self.full_at - full_at
+        if self.untold_s > _MUCH_S:
+            self._due.set()
 
     def headers(self, now: float) -> Headers:
         """OpenAI's x-ratelimit headers."""
@@ -101,6 +111,7 @@ class RateLimits:
         self._store = store
         self._clock = clock
         self._buckets: dict[str, Sequence[_Bucket]] = {}
+        self._due = asyncio.Event()
 
     async def admit(self, project: str, estimate: Callable[[], int]) -> Admission:
         """Take a request, and the tokens that it is estimated to need. Raises LimitReached and StoreUnavailable."""
@@ -130,25 +141,31 @@ class RateLimits:
         row = await self._projects.row(project)
         found: list[_Bucket] = []
         if row is not None and row.requests_per_minute is not None:
-            found.append(_Bucket(project, "requests", row.requests_per_minute))
+            found.append(_Bucket(project, "requests", row.requests_per_minute, self._due))
         if row is not None and row.tokens_per_minute is not None:
-            found.append(_Bucket(project, "tokens", row.tokens_per_minute))
+            found.append(_Bucket(project, "tokens", row.tokens_per_minute, self._due))
         await self._exchange(found)
         return self._buckets.setdefault(project, tuple(found))
 
     async def share(self) -> None:
         """Tell the store what is taken, for as long as this runs; there may be nothing to tell, ever."""
         while self._projects.are_limited:
-            await asyncio.sleep(_SHARED_EVERY_S)
-            await self.tell()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SHARED_EVERY_S):
+                    await self._due.wait()
+            self._due.clear()
+            if not await self.tell():
+                await asyncio.sleep(_SHARED_EVERY_S)
 
-    async def tell(self) -> None:
-        """Tell the store what was taken since it was last told; what it cannot be told now, next time."""
+    async def tell(self) -> bool:
+        """Tell the store what was taken since it was last told; False where it cannot be told now."""
         active = [buckets for buckets in self._buckets.values() if any(bucket.untold_s for bucket in buckets)]
         try:
             await self._exchange([bucket for buckets in active for bucket in buckets])
         except StoreUnavailable as error:
             logger.error("limits not shared", extra={"reason": str(error)})
+            return False
+        return True
 
     async def _exchange(self, buckets: Sequence[_Bucket]) -> None:
         if not buckets:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from antiphon.access.projects import Projects
 from antiphon.config import ProjectRow
 from antiphon.protocol.errors import LimitReached, envelope_of
 from antiphon.store.base import KeyRow, StoreUnavailable
+from antiphon.store.rate_limits import Spent
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
@@ -190,6 +192,28 @@ async def test_processes_take_from_the_same_limits(limits_of: Callable[..., Rate
     assert 100_000 <= int(left["x-ratelimit-remaining-tokens"]) <= 150_000
     late = limits_of(row)  # one that starts now
     assert int(dict((await late.admit("proj_ann", needing(0))).headers)["x-ratelimit-remaining-tokens"]) < 250_000
+
+
+@pytest.mark.parametrize("takes", ["estimate", "count"])
+async def test_who_takes_much_tells_at_once(
+    limits_of: Callable[..., RateLimits], store: Store, monkeypatch: pytest.MonkeyPatch, takes: str
+) -> None:
+    monkeypatch.setattr("antiphon.access.limits._SHARED_EVERY_S", 3_600.0)
+    limits, told, spend = limits_of(ProjectRow("ann", tokens_per_minute=60_000)), asyncio.Event(), store.spend
+
+    async def spending(spent: Sequence[Spent]) -> list[float]:
+        if any(one.refill_s for one in spent):
+            told.set()
+        return await spend(spent)
+
+    monkeypatch.setattr(store, "spend", spending)
+    sharing = asyncio.get_running_loop().create_task(limits.share())
+    admission = await limits.admit("proj_ann", needing(500 if takes == "count" else 5_000))
+    if takes == "count":
+        admission.settle(5_000)
+    async with asyncio.timeout(5):
+        await told.wait()
+    sharing.cancel()
 
 
 async def test_what_the_store_could_not_be_told_is_told_the_next_time(
