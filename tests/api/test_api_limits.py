@@ -115,6 +115,15 @@ async def test_what_comes_to_nothing_gives_its_tokens_back(
     assert left_of((await client.post(large)).headers, "tokens") > 0
 
 
+async def test_a_warm_up_uses_no_tokens(new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession) -> None:
+    client = Client(http, new_server(config=limited(tokens_per_minute=1_000)).url)
+    async with connect(http, client.url) as socket:
+        for _ in range(3):
+            await socket.create(**ASK, generate=False, max_output_tokens=900)
+            await socket.response()
+    assert left_of((await client.post(ASK)).headers, "tokens") > 900
+
+
 async def test_a_background_response_is_counted_at_its_end(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:

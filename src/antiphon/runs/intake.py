@@ -2,9 +2,8 @@
 
 Bodies are counted as they come, until their answers have ended: what is made of them while they are worked on is in
 proportion. So are the stored contexts that they continue, media fetched for them, and answers that their clients do not
-read. Bodies of background responses
-count again while they are carried out. Must never wait: who finds no room is told so at once, and may try another
-process.
+read. Bodies of background responses count again while they are carried out. Must never wait: who finds no room is told
+so at once, and may try another process.
 """
 
 from __future__ import annotations

@@ -301,7 +301,8 @@ def _settle_limits(run: Run) -> None:
     """
     goes_on = run.recorder is not None and run.stop in ("lost", "draining")
     used = run.progress.usage.input_tokens + run.progress.usage.output_tokens
-    if not goes_on and (used or not len(run.log)):
+    is_answered = len(run.log) > 0 and run.request.generate
+    if not goes_on and (used or not is_answered):
         run.admission.settle(used)
 
 
