@@ -15,7 +15,6 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
-from antiphon.runs.intake import Intake
 
 from .patience import Patient
 
@@ -26,14 +25,11 @@ _LINGER_BYTES: Final = 1 << 20
 
 
 class GuardedHttp(Patient, HttpToolsProtocol):
-    """One connection.
-
-    `app_state` is the lifespan's state, with the `intake` of the process in it.
-    """
+    """One connection."""
 
     unread_s: ClassVar[float] = 120.0
     # Beside uvicorn's own attributes, which are as many as instances of one class can share the names of.
-    __slots__ = ("_heard_at", "_is_over", "_loose_bytes", "_unanswered", "_unread", "_unread_bytes", "_watch")
+    __slots__ = ("_heard_at", "_held_bytes", "_is_over", "_loose_bytes", "_unanswered", "_unread", "_watch")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called by the loop."""
@@ -43,7 +39,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         self._is_over = False
         self._watch: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._unread_bytes = 0
+        self._held_bytes = 0
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,11 +82,6 @@ class GuardedHttp(Patient, HttpToolsProtocol):
             self._unread.cancel()
             self._unread = None
             self._hold(0)
-
-    def _hold(self, unsent_bytes: int) -> None:
-        intake: Intake = self.app_state["intake"]
-        intake.hold(unsent_bytes - self._unread_bytes)
-        self._unread_bytes = unsent_bytes
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

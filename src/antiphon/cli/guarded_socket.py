@@ -28,10 +28,7 @@ _LINGER_S: Final = 1.0
 
 
 class GuardedSocket(Patient, WebSocketsSansIOProtocol):
-    """One connection.
-
-    `app_state` is the lifespan's state, with the `intake` of the process in it.
-    """
+    """One connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -144,10 +141,6 @@ class GuardedSocket(Patient, WebSocketsSansIOProtocol):
         self.transport.write(pong)
 
     # -- bounds
-
-    def _hold(self, size_bytes: int) -> None:
-        self._intake.hold(size_bytes - self._held_bytes)
-        self._held_bytes = size_bytes
 
     def _awaits_client(self) -> bool:
         return not self.read_paused
