@@ -16,11 +16,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, Literal
 
 from antiphon.protocol.errors import Headers, LimitReached
 from antiphon.store.base import StoreUnavailable
+from antiphon.store.engine import Watch
 from antiphon.store.rate_limits import Spent
 from antiphon.store.store import Store
 
@@ -42,10 +42,10 @@ _INSTANT_S: Final = 1e-6
 class _Bucket:
     """One limit of one project. It will be full at `full_at`; `untold_s` of that the store does not know yet.
 
-    `due` is set where that is much.
+    `due` is woken where that is much.
     """
 
-    def __init__(self, project: str, kind: Kind, per_minute: int, due: asyncio.Event) -> None:
+    def __init__(self, project: str, kind: Kind, per_minute: int, due: Watch) -> None:
         self.project = project
         self.kind: Final = kind
         self.per_minute = per_minute
@@ -74,7 +74,7 @@ class _Bucket:
         self.full_at = min(full_at + amount * self._refill_s, now + _MOST_OWED_S)
         self.untold_s += self.full_at - full_at
         if self.untold_s > _MUCH_S:
-            self._due.set()
+            self._due.wake()
 
     def headers(self, now: float) -> Headers:
         """OpenAI's x-ratelimit headers."""
@@ -111,7 +111,7 @@ class RateLimits:
         self._store = store
         self._clock = clock
         self._buckets: dict[str, Sequence[_Bucket]] = {}
-        self._due = asyncio.Event()
+        self._due = Watch(_SHARED_EVERY_S)
 
     async def admit(self, project: str, estimate: Callable[[], int]) -> Admission:
         """Take a request, and the tokens that it is estimated to need. Raises LimitReached and StoreUnavailable."""
@@ -127,11 +127,11 @@ class RateLimits:
         return Admission(buckets, tokens, self._clock, _headers(buckets, now))
 
     async def admitted(self, project: str, estimate: Callable[[], int]) -> Admission:
-        """The admission of a request that was taken on before, here or in another process. Raises StoreUnavailable."""
+        """Of a request that was taken on before, here or in another process; tells nothing. Raises StoreUnavailable."""
         buckets = await self._buckets_of(project)
         if not buckets:
             return FREE
-        return Admission(buckets, estimate(), self._clock, _headers(buckets, self._clock()))
+        return Admission(buckets, estimate(), self._clock, ())
 
     async def _buckets_of(self, project: str) -> Sequence[_Bucket]:
         """A project's limits; those that this process does not know yet are asked for."""
@@ -150,10 +150,7 @@ class RateLimits:
     async def share(self) -> None:
         """Tell the store what is taken, for as long as this runs; there may be nothing to tell, ever."""
         while self._projects.are_limited:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SHARED_EVERY_S):
-                    await self._due.wait()
-            self._due.clear()
+            await self._due.wait()
             if not await self.tell():
                 await asyncio.sleep(_SHARED_EVERY_S)
 
