@@ -155,6 +155,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int = 0
     reasoning_tokens: int = 0
 
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
     def sane(self) -> Usage:
         """What of it can be true, whatever an upstream claims: none is negative or beyond sums."""
         counts = (

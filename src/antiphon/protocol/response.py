@@ -44,7 +44,7 @@ class ResponseUsage(msgspec.Struct, frozen=True, gc=False):
             InputTokensDetails(usage.cached_tokens, usage.cache_write_tokens),
             usage.output_tokens,
             OutputTokensDetails(usage.reasoning_tokens),
-            usage.input_tokens + usage.output_tokens,
+            usage.total_tokens,
         )
 
 

@@ -300,7 +300,7 @@ def _settle_limits(run: Run) -> None:
     It stands where a model answered and nobody counted. What is used by a run that goes on elsewhere is said there.
     """
     goes_on = run.recorder is not None and run.stop in ("lost", "draining")
-    used = run.progress.usage.input_tokens + run.progress.usage.output_tokens
+    used = run.progress.usage.total_tokens
     is_answered = len(run.log) > 0 and run.request.generate
     if not goes_on and (used or not is_answered):
         run.admission.settle(used)

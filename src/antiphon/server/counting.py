@@ -151,7 +151,7 @@ class CountingEndpoint:
                 compacted = await compact_whole(request, context, targets, self._ports, call.project)
                 used = compacted.usage
         finally:
-            admission.settle(used.input_tokens + used.output_tokens)
+            admission.settle(used.total_tokens)
         compaction_id, now = new_id("resp"), int(self._ports.now())
         row = UsageRow(
             compaction_id,
