@@ -65,9 +65,11 @@ def without_frames(error: Failure) -> Failure:
 class ApiError(AntiphonError):
     """An error a client may see.
 
-    `param` is the path of the offending field as OpenAI writes it (`input[0].content`), `code` overrides the
-    class's own code from `WIRE`.
+    `param` is the path of the offending field as OpenAI writes it (`input[0].content`), `type` and `code`
+    override the class's own from `WIRE`.
     """
+
+    type: str | None = None
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -163,13 +165,16 @@ class RateLimited(ApiError):
 
 
 class LimitReached(RateLimited):
-    """A project has used up what it may in a minute; `kind` says of what, `limits` are the headers about it."""
+    """A project has used up what it may in a minute; `kind` says of what, as OpenAI's type does.
+
+    `limits` are the headers about it.
+    """
 
     def __init__(
         self, message: str, kind: Literal["requests", "tokens"], *, retry_after_s: float, limits: Headers
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
-        self.kind: Final = kind
+        self.type = kind
         self.limits = limits
 
     @property
@@ -281,7 +286,7 @@ WIRE: Final[dict[type[ApiError], Wire]] = {
     TooLarge: Wire(413, "invalid_request_error", "request_too_large"),
     HeadTooLarge: Wire(431, "invalid_request_error", "request_header_too_large"),
     RateLimited: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
-    LimitReached: Wire(429, "requests", "rate_limit_exceeded"),
+    LimitReached: Wire(429, "rate_limit_error", "rate_limit_exceeded"),
     Unavailable: Wire(503, "server_error", "service_unavailable"),
     Overloaded: Wire(503, "server_error", "server_is_overloaded"),
     ServerFault: Wire(500, "server_error", "server_error"),
@@ -289,14 +294,14 @@ WIRE: Final[dict[type[ApiError], Wire]] = {
 
 
 def wire_of(error: ApiError) -> Wire:
-    """Status, type and code of an error, its own `code` winning over the class's."""
+    """Status, type and code of an error, its own `type` and `code` winning over the class's."""
     if isinstance(error, UpstreamFault):
         fault = error.fault
         return Wire(fault.status, fault.type, error.code or fault.code)
     row = WIRE[type(error)]
-    if isinstance(error, LimitReached):
-        return row._replace(type=error.kind)  # OpenAI's type names what there is too little of
-    return row if error.code is None else row._replace(code=error.code)
+    return row._replace(
+        type=row.type if error.type is None else error.type, code=row.code if error.code is None else error.code
+    )
 
 
 def retry_headers(retry_after_s: float) -> Headers:
