@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
 import pytest
-from tests.harness.client import Answer, Client, Json
+from tests.harness.client import Answer, Client, Json, OpenStream
 from tests.harness.postgres import Postgres
 from tests.harness.process import DIALECTS, ServerProcess
 from tests.harness.socket import connect
@@ -16,6 +17,7 @@ from tests.upstream.script import Counts, Say, Script
 from tests.upstream.server import Upstream
 
 ASK: Json = {"model": "chat/m1", "input": "Hi"}
+LONG: Json = ASK | {"max_output_tokens": 900}
 
 
 def limited(**limits: int) -> str:
@@ -77,42 +79,47 @@ async def test_tokens_are_those_that_the_provider_counted(
     check_refused(await client.post(ASK | {"model": f"{vendor}/m1", "max_output_tokens": 600}), "tokens")
 
 
+@asynccontextmanager
+async def half_answered(client: Client, upstream: Upstream) -> AsyncIterator[OpenStream]:
+    """A stream that has reserved most of a thousand tokens, and stands still."""
+    upstream.queue("m1", Script((Say("Hello there."),), stall_after=3))
+    async with client.open_stream(LONG) as opened:
+        await opened.read_until("response.output_text.delta")
+        yield opened
+
+
 async def test_a_long_answer_is_reserved_and_what_it_did_not_use_given_back(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
     client = Client(http, new_server(config=limited(tokens_per_minute=1_000)).url)
-    upstream.queue("m1", Script((Say("Hello there."),), stall_after=3))
-    async with client.open_stream(ASK | {"max_output_tokens": 900}) as opened:
-        await opened.read_until("response.output_text.delta")
-        refused = await client.post(ASK | {"max_output_tokens": 900})
+    async with half_answered(client, upstream) as opened:
+        refused = await client.post(LONG)
         assert refused.status == 429
         upstream.release()
         await opened.read_all()
-    assert (await client.post(ASK | {"max_output_tokens": 900})).status == 200
+    assert (await client.post(LONG)).status == 200
 
 
 async def test_who_leaves_before_anybody_counted_has_used_what_was_reserved(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
     client = Client(http, new_server(config=limited(tokens_per_minute=1_000)).url)
-    upstream.queue("m1", Script((Say("Hello there."),), stall_after=3))
-    async with client.open_stream(ASK | {"max_output_tokens": 900}) as opened:
-        await opened.read_until("response.output_text.delta")
+    async with half_answered(client, upstream):
+        pass
     assert await asyncio.to_thread(upstream.requests("m1")[-1].left.wait, 5)
-    check_refused(await client.post(ASK | {"max_output_tokens": 900}), "tokens")
+    check_refused(await client.post(LONG), "tokens")
 
 
 async def test_what_comes_to_nothing_gives_its_tokens_back(
     new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession
 ) -> None:
     client = Client(http, new_server(config=limited(tokens_per_minute=1_000)).url)
-    large = ASK | {"max_output_tokens": 900}
     for wrong in ({"model": "nobody/x"}, {"previous_response_id": "resp_gone"}, {"conversation": "conv_gone"}):
         for more in ({}, {"stream": True}, {"background": True}):
-            assert (await client.post(large | wrong | more)).status in (400, 404)
+            assert (await client.post(LONG | wrong | more)).status in (400, 404)
     wrong = {"model": "chat/m1", "input": [], "previous_response_id": "resp_gone"}
     assert (await client.request("POST", "/responses/compact", json=wrong)).status == 400
-    assert left_of((await client.post(large)).headers, "tokens") > 0
+    assert left_of((await client.post(LONG)).headers, "tokens") > 0
 
 
 async def test_a_warm_up_uses_no_tokens(new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession) -> None:
