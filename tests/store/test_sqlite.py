@@ -20,6 +20,7 @@ from tests.store.conformance_family import FamilyConformance
 from antiphon.protocol.errors import ConfigError
 from antiphon.store.migrations import steps
 from antiphon.store.sqlite import SqliteEngine, open_sqlite
+from antiphon.store.sqlite_connections import open_reader
 from antiphon.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -188,4 +189,27 @@ async def test_two_lines_for_one_response_count_once(store: Store, tmp_path: Pat
     await save(store, None, usage(row))
     connection = apsw.Connection(str(tmp_path / "a.db"))
     assert connection.execute("SELECT count(*) FROM usage").get == 1
+    connection.close()
+
+
+async def test_a_statement_is_planned_once_whatever_is_bound_to_it(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path / "a.db")).close()
+    connection = open_reader(tmp_path / "a.db")
+    planned: list[str] = []
+
+    def asked(*_: object) -> int:
+        planned.append(text)
+        return apsw.SQLITE_OK
+
+    connection.authorizer = asked
+    for text in (
+        "SELECT k.id FROM keys k JOIN projects p ON p.id = k.project WHERE k.hash = ?1",
+        "WITH RECURSIVE n (id) AS (SELECT ?1 UNION ALL SELECT r.id FROM n JOIN responses r "
+        "ON r.previous_response_id = n.id WHERE r.project = ?1) SELECT id FROM n",
+    ):
+        list(connection.execute(text, ("a",)))
+        assert planned
+        planned.clear()
+        list(connection.execute(text, ("b",)))
+        assert planned == []
     connection.close()

@@ -98,6 +98,8 @@ def _prepared(path: Path, flags: int) -> apsw.Connection:
 
 def _prepare(connection: apsw.Connection, path: Path, *, is_writer: bool) -> None:
     connection.set_busy_handler(_Patience().wait)
+    # Else a statement that joins is planned anew for every value that is bound to it (sqlite.org/queryplanner-ng.html).
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if is_writer:
         _enter_wal(connection)
         connection.pragma("synchronous", "FULL")
