@@ -24,20 +24,24 @@ def body_1kb(model: str, **more: Any) -> Json:
     return {"model": model, "instructions": TEXT * 4, "input": TEXT * 15} | more
 
 
-def body_60kb(model: str, **more: Any) -> Json:
-    """What an agent sends: 30 tools and 40 items."""
+def agent_tools() -> list[Json]:
+    """The 30 tools of an agent."""
     properties = {f"field{number}": {"type": "string", "description": TEXT} for number in range(6)}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-    tools = [
+    return [
         {"type": "function", "name": f"tool_{n}", "description": TEXT * 4, "parameters": schema, "strict": False}
         for n in range(30)
     ]
+
+
+def body_60kb(model: str, **more: Any) -> Json:
+    """What an agent sends: 30 tools and 40 items."""
     items: list[Json] = []
     for number in range(13):
         items.append({"role": "user", "content": [{"type": "input_text", "text": TEXT * 12}]})
         call = {"type": "function_call", "call_id": f"call_{number}", "name": "tool_1", "arguments": '{"field1":"x"}'}
         items += [call, {"type": "function_call_output", "call_id": f"call_{number}", "output": TEXT * 12}]
-    return {"model": model, "input": [*items, {"role": "user", "content": "Go on."}], "tools": tools} | more
+    return {"model": model, "input": [*items, {"role": "user", "content": "Go on."}], "tools": agent_tools()} | more
 
 
 def body_2mb(model: str, **more: Any) -> Json:

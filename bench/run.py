@@ -26,7 +26,19 @@ from growth import bounds, growth, soak
 from report import write_report
 from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, start_mock, start_nginx, start_relay
 
-from harness import FOLDER, ROOT, Bench, Json, ask, body_1kb, body_2mb, body_60kb, body_history, request_file
+from harness import (
+    FOLDER,
+    ROOT,
+    Bench,
+    Json,
+    agent_tools,
+    ask,
+    body_1kb,
+    body_2mb,
+    body_60kb,
+    body_history,
+    request_file,
+)
 
 _CONVERSATIONS = 16
 _COMPACTING: Json = {"context_management": [{"type": "compaction", "compact_threshold": 20_000}]}
@@ -107,6 +119,7 @@ def _conversations(bench: Bench, target: Target) -> None:
         "The same, Responses provider": partial(_turn_after, target, model="native/n10"),
         "The same, Messages provider": partial(_turn_after, target, model="messages/n10"),
         "The same, by `conversation`": partial(_turn_in, target),
+        "The same, of an agent with 30 tools": partial(_turn_after, target, tools=agent_tools()),
         "The same, compacted at 20,000 tokens": partial(_turn_after, target, **_COMPACTING),
     }
     for name, turn in kinds.items():

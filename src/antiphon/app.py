@@ -281,10 +281,11 @@ def _simulator(settings: Settings) -> SimulatorUpstream | None:
 
 
 async def _purge(store: Store) -> None:
-    """Remove expired responses, a bounded batch at a time."""
+    """Remove expired responses, and what no response echoes any more, a bounded batch at a time."""
     while True:
         purged = await store.purge(int(time.time()), _PURGE_BATCH)
-        await asyncio.sleep(0 if purged == _PURGE_BATCH else _PURGE_EVERY_S)
+        swept = await store.sweep(_PURGE_BATCH)
+        await asyncio.sleep(0 if max(purged, swept) >= _PURGE_BATCH else _PURGE_EVERY_S)
 
 
 async def _discover(router: Router, transport: Transport, ports: Ports) -> None:

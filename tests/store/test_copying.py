@@ -14,6 +14,7 @@ from antiphon.protocol.ids import new_id
 from antiphon.store.base import (
     ConversationItem,
     ConversationRow,
+    Echo,
     EventBatch,
     NewJob,
     PromptRow,
@@ -47,6 +48,9 @@ async def fill(store: Store) -> None:
     root = await saved(store, body=b'{"output":[],"n":"\xc3\xa4"}' * 3000)
     for _ in range(450):
         await saved(store, root.id, expires_at=4_000_000_000)
+    echo = Echo(b"\x00" * 16, b'["shared"]')
+    sharing = response(body=b'{"output":[],"tools":[]}', tools_hash=echo.hash)
+    await store.settle(Settlement(response=sharing, usage=usage(sharing), echoes=(echo,)))
     row = key("one")
     await store.add_key(row)
     await store.add_key_project(row.id, new_id("proj"), "two", 1)

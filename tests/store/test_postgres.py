@@ -11,11 +11,16 @@ import asyncpg
 import msgspec
 import pytest
 from tests.harness.postgres import Postgres
-from tests.store.conformance import StoreConformance, saved
+from tests.store.conformance import StoreConformance, response, saved
+from tests.store.conformance_echoes import TOOLS, EchoConformance, age
+from tests.store.conformance_echoes import saved as with_echoes
 from tests.store.conformance_family import FamilyConformance
 
 from antiphon.protocol.errors import ConfigError
+from antiphon.store.echoes import put
+from antiphon.store.engine import Sql
 from antiphon.store.postgres import open_postgres
+from antiphon.store.responses import insert
 from antiphon.store.store import Store
 
 MAY_WALK = (
@@ -68,7 +73,7 @@ def _walked(node: dict[str, Any], is_limited: bool = False) -> list[str]:
     return found
 
 
-class TestPostgresConformance(StoreConformance, FamilyConformance):
+class TestPostgresConformance(StoreConformance, FamilyConformance, EchoConformance):
     """The port's suite on PostgreSQL."""
 
 
@@ -104,3 +109,22 @@ async def test_connections_that_the_server_ends_are_replaced(store: Store, url: 
     await connection.close()
     assert await store.load("proj_a", row.id) == row
     assert await store.load("proj_a", (await saved(store)).id) is not None
+
+
+async def test_a_sweep_passes_over_what_a_response_on_its_way_echoes(url: str) -> None:
+    store = await open_postgres(url)
+    gone = await with_echoes(store, None, TOOLS)
+    await store.delete("proj_a", gone.id)
+    await age(store)
+    row = response(body=b'{"output":[],"tools":[]}', tools_hash=TOOLS.hash)
+    writing = await asyncpg.connect(url)
+    async with asyncio.timeout(5), writing.transaction():
+        for sql in (*put("proj_a", [TOOLS]), *insert(row, None)):
+            assert isinstance(sql, Sql)
+            await writing.execute(sql.text, *sql.values)
+            await store.sweep()
+    await writing.close()
+    loaded = await store.load("proj_a", row.id)
+    await store.close()
+    assert loaded is not None
+    assert loaded.body == b'{"output":[],"tools":%s}' % TOOLS.body

@@ -15,6 +15,7 @@ import apsw
 import pytest
 from bench.plans import traced
 from tests.store.conformance import StoreConformance, response, save, saved, usage
+from tests.store.conformance_echoes import EchoConformance
 from tests.store.conformance_family import FamilyConformance
 
 from antiphon.protocol.errors import ConfigError
@@ -69,7 +70,7 @@ def _walks(step: str) -> bool:
     return verb == "SCAN" and rest.split()[0] not in MAY_BE_WALKED and not rest.startswith("(subquery")
 
 
-class TestSqliteConformance(StoreConformance, FamilyConformance):
+class TestSqliteConformance(StoreConformance, FamilyConformance, EchoConformance):
     """The port's suite on SQLite."""
 
 

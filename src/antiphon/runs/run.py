@@ -38,6 +38,7 @@ from antiphon.store.base import (
 )
 from antiphon.store.conversations import ConversationBusy
 
+from .echoes import Echoes, long_echoes
 from .log import EventLog
 from .recorder import Recorder
 
@@ -207,11 +208,14 @@ def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
     response = outcome.response
     is_recorded = run.recorder is not None
     is_stored = run.request.store or is_recorded
-    run.stored = stored_response(run, outcome, ports) if is_stored or run.is_remembered else None
+    is_made = is_stored or run.is_remembered
+    echoes = long_echoes(response, run.request) if is_made else Echoes()
+    run.stored = stored_response(run, outcome, echoes, ports) if is_made else None
     has_items = run.origin.conversation is not None and response.status in ("completed", "incomplete")
     return Settlement(
         response=run.stored if is_stored else None,
         usage=_usage_row(run, response.status, ports),
+        echoes=tuple(filter(None, echoes)) if is_stored else (),
         holder=run.id,
         conversation=run.request.conversation,
         items=_conversation_items(run, outcome) if has_items else (),
@@ -225,8 +229,8 @@ def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
     )
 
 
-def stored_response(run: Run, outcome: Outcome, ports: Ports) -> StoredResponse:
-    """The response as its row."""
+def stored_response(run: Run, outcome: Outcome, echoes: Echoes, ports: Ports) -> StoredResponse:
+    """The response as its row, without these echoes."""
     response = outcome.response
     expires_at = None if ports.retention_s is None else response.created_at + ports.retention_s
     if not run.request.store:
@@ -240,11 +244,13 @@ def stored_response(run: Run, outcome: Outcome, ports: Ports) -> StoredResponse:
         model=response.model,
         created_at=response.created_at,
         expires_at=expires_at,
-        body=bytes(outcome.terminal.response),
+        body=echoes.body_without(response) if any(echoes) else bytes(outcome.terminal.response),
         input=encode_input(outcome.own_input, run.id) if run.queued is None else run.queued.input,
         turns=encode_turns(outcome.turns),
         conversation=None if conversation is None else conversation.id,
         conversation_position=None if conversation is None else conversation.next_position,
+        instructions_hash=echoes.instructions and echoes.instructions.hash,
+        tools_hash=echoes.tools and echoes.tools.hash,
     )
 
 

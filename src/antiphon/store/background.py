@@ -14,6 +14,7 @@ from typing import Final
 from antiphon.protocol.errors import AntiphonError
 
 from .base import EventBatch, Job, Lease, LeaseLost, NewJob, StoredResponse
+from .echoes import name_echoes
 from .engine import Engine, Notify, Row, Script, Sql
 from .responses import COLUMNS, insert
 
@@ -86,10 +87,13 @@ def finish(lease: Lease) -> Script[None]:
 
 def update_response(response: StoredResponse) -> Script[None]:
     """Replace what changes of a response while it runs."""
-    yield Sql(
-        "UPDATE responses SET status = $2, expires_at = $3, body = $4, input = $5, turns = $6 WHERE id = $1",
+    rows = yield Sql(
+        "UPDATE responses SET status = $2, expires_at = $3, body = $4, input = $5, turns = $6 WHERE id = $1 "
+        "RETURNING id",
         (response.id, response.status, response.expires_at, response.body, response.input, response.turns),
     )
+    if rows:  # it may have expired
+        yield from name_echoes(response)
 
 
 def enqueue_job(response: StoredResponse, job: NewJob) -> Script[Lease | None]:

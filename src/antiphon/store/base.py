@@ -41,7 +41,8 @@ class StoredResponse:
     `body` is the response object's JSON as sent (with every include-gated field); `input` a JSON array of its own new
     input items, each with an id; `turns` the JSON of its model turns: an array of
     {"output": [first, end), "record": ReplayRecord | null}. `expires_at` None = kept. `conversation` and
-    `conversation_position`: its context began with that conversation's items before the position.
+    `conversation_position`: its context began with that conversation's items before the position. `instructions_hash`
+    and `tools_hash` name the echoes that the body lacks: they stand in it as null and [].
     """
 
     id: str
@@ -56,10 +57,20 @@ class StoredResponse:
     turns: bytes
     conversation: str | None = None
     conversation_position: int | None = None
+    instructions_hash: bytes | None = None
+    tools_hash: bytes | None = None
 
     @property
     def size_bytes(self) -> int:
         return len(self.body) + len(self.input) + len(self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """JSON that many responses of a project have in common, by its hash."""
+
+    hash: bytes
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +320,13 @@ class Settlement:
     """Everything that the end of a run writes, in one transaction.
 
     `lease` is set for background runs: the response's row exists, and is finished instead of inserted. `items` are
-    appended to `conversation`, whose lock the response `holder` gives back in any case.
+    appended to `conversation`, whose lock the response `holder` gives back in any case. `echoes`: those that the
+    response names.
     """
 
     response: StoredResponse | None
     usage: UsageRow
+    echoes: tuple[Echo, ...] = ()
     holder: str = ""
     conversation: str | None = None
     items: tuple[ConversationItem, ...] = ()

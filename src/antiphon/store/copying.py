@@ -47,6 +47,8 @@ TABLES: Final = (
         "project previous_response_id status model created_at expires_at body input turns "
         "conversation conversation_position",
     ),
+    _table("echoes", "project hash", "used_at body"),
+    _table("response_echoes", "response_id", "project instructions_hash tools_hash"),
     _table(
         "usage",
         "response_id",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from .base import REST_S, StoredResponse, StoreUnavailable, UsageRow
+from .echoes import NAME, has_names, names_of
 from .responses import COLUMNS, usage_values, values_of
 
 MAX_QUEUED: Final = 10_000
@@ -21,6 +22,7 @@ _MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
 _RESPONSE_TYPES: Final = (
     "text", "text", "text", "text", "text", "bigint", "bigint", "bytea", "bytea", "bytea", "text", "bigint",
 )  # fmt: skip
+_ECHO_TYPES: Final = ("text", "text", "bytea", "bytea")
 _USAGE_TYPES: Final = ("text", "text", "text", "text", "text", "bigint", "text", *["bigint"] * 6)
 
 
@@ -28,10 +30,12 @@ def _unnest(types: Sequence[str], first: int) -> str:
     return ", ".join(f"${first + offset}::{kind}[]" for offset, kind in enumerate(types))
 
 
+_ECHOES_AT: Final = 1 + len(_RESPONSE_TYPES)
+_USAGE_AT: Final = _ECHOES_AT + len(_ECHO_TYPES)
 INSERT_GROUP: Final = (
-    f"WITH stored AS (INSERT INTO responses ({COLUMNS}) SELECT * FROM unnest({_unnest(_RESPONSE_TYPES, 1)})) "  # noqa: S608
-    f"INSERT INTO usage SELECT * FROM unnest({_unnest(_USAGE_TYPES, 1 + len(_RESPONSE_TYPES))}) "
-    "ON CONFLICT (response_id) DO NOTHING"
+    f"WITH stored AS (INSERT INTO responses ({COLUMNS}) SELECT * FROM unnest({_unnest(_RESPONSE_TYPES, 1)})), "  # noqa: S608
+    f"named AS ({NAME} SELECT * FROM unnest({_unnest(_ECHO_TYPES, _ECHOES_AT)})) "
+    f"INSERT INTO usage SELECT * FROM unnest({_unnest(_USAGE_TYPES, _USAGE_AT)}) ON CONFLICT (response_id) DO NOTHING"
 )
 
 Save = tuple[StoredResponse | None, UsageRow]
@@ -40,11 +44,17 @@ Column = list[str | int | bytes | None]
 
 def columns_of(group: Sequence[Save]) -> list[Column]:
     """The group as arrays for INSERT_GROUP, a column each."""
-    responses = [values_of(response) for response, _ in group if response is not None]
-    lines = [usage_values(usage) for _, usage in group]
-    empty: list[Column] = [[] for _ in _RESPONSE_TYPES]
-    stored = [list(column) for column in zip(*responses, strict=True)] if responses else empty
-    return [*stored, *(list(column) for column in zip(*lines, strict=True))]
+    responses = [response for response, _ in group if response is not None]
+    return [
+        *_turned(map(values_of, responses), len(_RESPONSE_TYPES)),
+        *_turned(map(names_of, filter(has_names, responses)), len(_ECHO_TYPES)),
+        *_turned((usage_values(usage) for _, usage in group), len(_USAGE_TYPES)),
+    ]
+
+
+def _turned(rows: Iterable[Sequence[str | int | bytes | None]], width: int) -> list[Column]:
+    """Rows as columns."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 class Batches:

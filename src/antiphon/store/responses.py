@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Final
 
 from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, check_context
+from .echoes import ECHO_COLUMNS, name_echoes, whole
 from .engine import Engine, Row, Script, Sql
 
 COLUMNS: Final = (
@@ -31,7 +32,8 @@ INSERT_USAGE: Final = f"""
     INSERT INTO usage ({_USAGE_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     ON CONFLICT (response_id) DO NOTHING"""  # noqa: S608
 
-_LOAD: Final = f"SELECT {COLUMNS} FROM responses WHERE id = $1 AND project = $2 AND {_ALIVE}"  # noqa: S608
+_LOAD: Final = f"""
+    SELECT {COLUMNS}, {ECHO_COLUMNS} FROM responses r WHERE id = $1 AND project = $2 AND {_ALIVE}"""  # noqa: S608
 
 # A walk asks for the time once, not for every row.
 _ALIVE_LINK: Final = "(r.expires_at IS NULL OR r.expires_at > (SELECT now_s()))"
@@ -107,13 +109,14 @@ def insert(response: StoredResponse | None, usage: UsageRow | None) -> Script[No
     """A response and its ledger line, or one of them."""
     if response is not None:
         yield Sql(INSERT_RESPONSE, values_of(response))
+        yield from name_echoes(response)
     if usage is not None:
         yield Sql(INSERT_USAGE, usage_values(usage))
 
 
 def load_response(project: str, response_id: str) -> Script[StoredResponse | None]:
     rows = yield Sql(_LOAD, (response_id, project))
-    return StoredResponse(*rows[0]) if rows else None
+    return whole(rows[0]) if rows else None
 
 
 class ResponseTable:
@@ -160,7 +163,7 @@ class ResponseTable:
         return await self.engine.read(script)
 
     async def chain(self, project: str, response_id: str, held: int = 0, most: int | None = None) -> Chain | None:
-        """The response and all it follows, oldest first, in one query; or of these the newest `most`.
+        """The response and all it follows, oldest first and without echoes, in one query; or the newest `most` of it.
 
         The newest `held` links are looked for, but come only if one of them is the oldest of all; not with `most`. None
         if the response or any link of it is absent, deleted, expired or another project's. Raises InvalidRequest

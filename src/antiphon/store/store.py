@@ -6,12 +6,13 @@ durable and visible to every reader of the same database before it returns.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from .background import BackgroundTable, enqueue_job, finish, forget_events, insert_events, update_response
-from .base import IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse
+from .base import Echo, IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse
 from .conversations import ConversationTable, append, unlock
+from .echoes import EchoTable, KnownEchoes, put
 from .engine import Engine, Script, Sql, Watch
 from .idempotency import IdempotencyTable, answer
 from .keys import KeyTable
@@ -30,6 +31,7 @@ class Store(
     WebhookTable,
     IdempotencyTable,
     RateLimitTable,
+    EchoTable,
 ):
     """One database. May be used from any task of the loop that opened it; every method raises StoreUnavailable.
 
@@ -40,14 +42,18 @@ class Store(
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._echoes = KnownEchoes()
 
     async def settle(self, end: Settlement) -> None:
         """Write the end of a run, all or nothing. Raises LeaseLost when another worker has the run now."""
-        if end.is_plain:
+        echoes = self._echoes.lacking(end.usage.project, end.echoes) if end.echoes else ()
+        if end.is_plain and not echoes:
             await self.engine.save(end.response, end.usage)
             return
+        began = self._echoes.now()
         size_bytes = 0 if end.response is None else end.response.size_bytes
-        await self.engine.write(lambda: _settle(end), size_bytes)
+        await self.engine.write(lambda: _settle(end, echoes), size_bytes + sum(len(echo.body) for echo in echoes))
+        self._echoes.add(end.usage.project, echoes, began)
 
     async def enqueue(
         self, response: StoredResponse, job: NewJob, idempotency: tuple[str, str] | None = None
@@ -89,7 +95,8 @@ class Store(
         await self.engine.close()
 
 
-def _settle(end: Settlement) -> Script[None]:
+def _settle(end: Settlement, echoes: Sequence[Echo]) -> Script[None]:
+    yield from put(end.usage.project, echoes)
     if end.lease is None:
         yield from insert(end.response, end.usage)
     else:

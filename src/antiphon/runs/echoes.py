@@ -1,0 +1,49 @@
+"""What of a response is stored apart from it, for others of its project echo the same: decision 0030."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+import msgspec
+
+from antiphon.protocol.request import CreateResponse
+from antiphon.protocol.response import Response
+from antiphon.protocol.tools import Tools
+from antiphon.store.base import Echo
+
+_LONG: Final = 1024
+"""From so many bytes of JSON on an echo is worth a row of its own."""
+_HASH_BYTES: Final = 16
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Echoes(NamedTuple):
+    """The long echoes of one response."""
+
+    instructions: Echo | None = None
+    tools: Echo | None = None
+
+    def body_without(self, response: Response) -> bytes:
+        """The response as JSON, without these echoes."""
+        instructions = response.instructions if self.instructions is None else None
+        tools = response.tools if self.tools is None else ()
+        return _encode(msgspec.structs.replace(response, instructions=instructions, tools=tools))
+
+
+def long_echoes(response: Response, request: CreateResponse) -> Echoes:
+    """What the response to this request echoes at length."""
+    said = response.instructions
+    instructions = None if said is None or len(said) < _LONG else _echo(_encode(said))
+    return Echoes(instructions, _tools(response, request) if response.tools else None)
+
+
+def _tools(response: Response, request: CreateResponse) -> Echo | None:
+    shown = response.tools
+    if isinstance(request.tools, Tools) and shown is request.tools_raw:  # as they were with the agent's last request
+        return request.tools.memory.once(shown, lambda: _echo(_encode(shown)))
+    return _echo(_encode(shown))
+
+
+def _echo(body: bytes) -> Echo | None:
+    return None if len(body) < _LONG else Echo(hashlib.sha256(body).digest()[:_HASH_BYTES], body)
