@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,7 +15,8 @@ from antiphon.protocol.tools import Tools
 from antiphon.store.base import Echo
 
 _LONG: Final = 1024
-"""From so many bytes of JSON on an echo is worth a row of its own."""
+"""From so many bytes of JSON on an echo is worth a row of its own, where it comes again."""
+_MAX_KEPT: Final = 64 << 10
 _HASH_BYTES: Final = 16
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -31,11 +34,23 @@ class Echoes(NamedTuple):
         return _encode(msgspec.structs.replace(response, instructions=instructions, tools=tools))
 
 
-def long_echoes(response: Response, request: CreateResponse) -> Echoes:
-    """What the response to this request echoes at length."""
+def long_echoes(response: Response, request: CreateResponse, is_shared: Callable[[Hashable], bool]) -> Echoes:
+    """What the response to this request echoes at length, of what `is_shared` by its mark."""
     said = response.instructions
-    instructions = None if said is None or len(said) < _LONG else _echo(_encode(said))
-    return Echoes(instructions, _tools(response, request) if response.tools else None)
+    instructions = _instructions(said, is_shared) if said is not None and len(said) >= _LONG else None
+    tools = _tools(response, request) if response.tools else None
+    return Echoes(instructions, tools if tools is not None and is_shared(tools.hash) else None)
+
+
+def _instructions(said: str, is_shared: Callable[[Hashable], bool]) -> Echo | None:
+    if not is_shared(hash(said)):
+        return None
+    return _kept(said) if len(said) <= _MAX_KEPT else _echo(_encode(said))
+
+
+@lru_cache(maxsize=128)
+def _kept(said: str) -> Echo | None:
+    return _echo(_encode(said))
 
 
 def _tools(response: Response, request: CreateResponse) -> Echo | None:

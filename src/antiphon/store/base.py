@@ -6,6 +6,7 @@ a client sees them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -71,6 +72,11 @@ class Echo:
 
     hash: bytes
     body: bytes
+
+
+def size_of(response: StoredResponse | None, echoes: Sequence[Echo]) -> int:
+    """The bytes of what is to be stored."""
+    return (0 if response is None else response.size_bytes) + sum(len(echo.body) for echo in echoes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What responses echo of their requests and many have in common, instructions and tools, stored once: decision 0030.
 
-    a response is stored     without its long echoes: their hashes instead, and each echo that may not be there yet
+    a response is stored     without long echoes that came before: their hashes instead, and each that may not be there
     a response is loaded     its echoes stand in it again, byte for byte
     a chain is read          without them: no later turn needs them
     the store is swept       what no response names any more goes
@@ -12,8 +12,9 @@ none is taken while a response that names it is on its way, and no request has t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -26,10 +27,9 @@ _UNUSED_S: Final = 900
 """When an unnamed echo may go: long after every process has stopped to trust that it is there."""
 _MOST_KNOWN: Final = 4096
 
-_PUT: Final = """
-    INSERT INTO echoes (project, hash, used_at, body) VALUES ($1, $2, now_s(), $3)
-    ON CONFLICT (project, hash) DO UPDATE SET used_at = excluded.used_at"""
-
+_hash_of: Final = attrgetter("hash")
+PUT: Final = "INSERT INTO echoes (project, hash, body, used_at)"
+AGAIN: Final = "ON CONFLICT (project, hash) DO UPDATE SET used_at = excluded.used_at"
 NAME: Final = "INSERT INTO response_echoes (response_id, project, instructions_hash, tools_hash)"
 
 
@@ -40,7 +40,7 @@ def _body_of(name: str) -> str:
     )
 
 
-# Of a response `r`. Beside an outer join instead SQLite plans the statement anew for every pair of values.
+# Of a response `r`.
 ECHO_COLUMNS: Final = f"{_body_of('instructions_hash')}, {_body_of('tools_hash')}"
 
 # What another process stores at this moment is passed over, not waited for.
@@ -64,9 +64,9 @@ _TAKE: Final = f"DELETE FROM echoes WHERE {_DUE} AND NOT {_NAMED} RETURNING hash
 
 
 def put(project: str, echoes: Sequence[Echo]) -> Script[None]:
-    """Store echoes, before the response that names them."""
-    for echo in echoes:
-        yield Sql(_PUT, (project, echo.hash, echo.body))
+    """Store echoes, before the response that names them; in one order, so that nobody waits in a ring."""
+    for echo in sorted(echoes, key=_hash_of):
+        yield Sql(f"{PUT} VALUES ($1, $2, $3, now_s()) {AGAIN}", (project, echo.hash, echo.body))
 
 
 def name_echoes(response: StoredResponse) -> Script[None]:
@@ -117,14 +117,27 @@ class EchoTable:
 
 
 class KnownEchoes:
-    """What this process has stored of late. `now`: seconds of a clock that goes on while the machine sleeps."""
+    """What has come to this process, and what it has stored of late.
+
+    `now`: seconds of a clock that goes on while the machine sleeps.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
+        self._seen: set[tuple[str, Hashable]] = set()
         self._stored: dict[tuple[str, bytes], float] = {}
 
     def __len__(self) -> int:
         return len(self._stored)
+
+    def comes_again(self, project: str, mark: Hashable) -> bool:
+        """Whether what has this mark came before. What comes once is cheaper where it is, in its response."""
+        if (project, mark) in self._seen:
+            return True
+        if len(self._seen) >= _MOST_KNOWN:
+            self._seen.clear()
+        self._seen.add((project, mark))
+        return False
 
     def lacking(self, project: str, echoes: Sequence[Echo]) -> tuple[Echo, ...]:
         """Those that may not be in the store, or not for long."""

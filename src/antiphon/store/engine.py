@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from .base import StoredResponse, UsageRow
+from .base import Echo, StoredResponse, UsageRow
 
 T = TypeVar("T")
 Value = str | int | float | bytes | None
@@ -103,8 +103,11 @@ class Engine(Protocol):
         """Run a script in one transaction, durable when this returns. What the script raises undoes it."""
         ...
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
-        """Insert a terminal response and its ledger line, or the line alone: the hot path, in groups."""
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+        """Insert a terminal response and its ledger line, or the line alone: the hot path, in groups.
+
+        `echoes`: those that it names and that may not be there.
+        """
         ...
 
     async def close(self) -> None:

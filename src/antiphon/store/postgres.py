@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from antiphon.protocol.errors import ConfigError
 
-from .base import StoredResponse, StoreUnavailable, UsageRow
+from .base import Echo, StoredResponse, StoreUnavailable, UsageRow
 from .engine import Notify, Row, Script, Sql, Wakes
 from .migrations import steps
 from .postgres_batches import INSERT_GROUP, Batches, Save, columns_of
@@ -61,10 +61,10 @@ class PostgresEngine:
         del size_bytes
         return await self._attempt(make, is_writing=True)
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
-        """Commit both or neither, together with what others save at this moment."""
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+        """Commit all or nothing, together with what others save at this moment."""
         self._check_open()
-        await self._batches.save(response, usage)
+        await self._batches.save(Save(response, usage, echoes))
 
     async def close(self) -> None:
         """Finish what is queued and give the connections back. Idempotent."""

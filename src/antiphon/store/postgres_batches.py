@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from .base import REST_S, StoredResponse, StoreUnavailable, UsageRow
-from .echoes import NAME, has_names, names_of
+from .base import REST_S, Echo, StoredResponse, StoreUnavailable, UsageRow, size_of
+from .echoes import AGAIN, NAME, PUT, has_names, names_of
 from .responses import COLUMNS, usage_values, values_of
 
 MAX_QUEUED: Final = 10_000
@@ -22,33 +22,51 @@ _MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
 _RESPONSE_TYPES: Final = (
     "text", "text", "text", "text", "text", "bigint", "bigint", "bytea", "bytea", "bytea", "text", "bigint",
 )  # fmt: skip
-_ECHO_TYPES: Final = ("text", "text", "bytea", "bytea")
 _USAGE_TYPES: Final = ("text", "text", "text", "text", "text", "bigint", "text", *["bigint"] * 6)
+_NAME_TYPES: Final = ("text", "text", "bytea", "bytea")
+_ECHO_TYPES: Final = ("text", "bytea", "bytea")
 
 
 def _unnest(types: Sequence[str], first: int) -> str:
     return ", ".join(f"${first + offset}::{kind}[]" for offset, kind in enumerate(types))
 
 
-_ECHOES_AT: Final = 1 + len(_RESPONSE_TYPES)
-_USAGE_AT: Final = _ECHOES_AT + len(_ECHO_TYPES)
-INSERT_GROUP: Final = (
-    f"WITH stored AS (INSERT INTO responses ({COLUMNS}) SELECT * FROM unnest({_unnest(_RESPONSE_TYPES, 1)})), "  # noqa: S608
-    f"named AS ({NAME} SELECT * FROM unnest({_unnest(_ECHO_TYPES, _ECHOES_AT)})) "
-    f"INSERT INTO usage SELECT * FROM unnest({_unnest(_USAGE_TYPES, _USAGE_AT)}) ON CONFLICT (response_id) DO NOTHING"
-)
+def _group() -> str:
+    first, rows = 1, list[str]()
+    for types in (_RESPONSE_TYPES, _NAME_TYPES, _ECHO_TYPES, _USAGE_TYPES):
+        rows.append(f"FROM unnest({_unnest(types, first)})")
+        first += len(types)
+    responses, names, echoes, lines = rows
+    return (
+        f"WITH stored AS (INSERT INTO responses ({COLUMNS}) SELECT * {responses}), "
+        f"named AS ({NAME} SELECT * {names}), "
+        f"echoed AS ({PUT} SELECT *, now_s() {echoes} {AGAIN}) "
+        f"INSERT INTO usage SELECT * {lines} ON CONFLICT (response_id) DO NOTHING"
+    )
 
-Save = tuple[StoredResponse | None, UsageRow]
+
+INSERT_GROUP: Final = _group()
 Column = list[str | int | bytes | None]
+
+
+class Save(NamedTuple):
+    """What is saved together. `echoes`: those that the response names and that may not be there."""
+
+    response: StoredResponse | None
+    usage: UsageRow
+    echoes: Sequence[Echo] = ()
 
 
 def columns_of(group: Sequence[Save]) -> list[Column]:
     """The group as arrays for INSERT_GROUP, a column each."""
-    responses = [response for response, _ in group if response is not None]
+    responses = [save.response for save in group if save.response is not None]
+    # Each once, and in one order, so that nobody waits in a ring.
+    echoes = {(save.usage.project, echo.hash): echo.body for save in group for echo in save.echoes}
     return [
         *_turned(map(values_of, responses), len(_RESPONSE_TYPES)),
-        *_turned(map(names_of, filter(has_names, responses)), len(_ECHO_TYPES)),
-        *_turned((usage_values(usage) for _, usage in group), len(_USAGE_TYPES)),
+        *_turned(map(names_of, filter(has_names, responses)), len(_NAME_TYPES)),
+        *_turned(((*key, body) for key, body in sorted(echoes.items())), len(_ECHO_TYPES)),
+        *_turned((usage_values(save.usage) for save in group), len(_USAGE_TYPES)),
     ]
 
 
@@ -66,14 +84,14 @@ class Batches:
         self._queued_bytes = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
-        """Returns once the two are committed. Raises StoreUnavailable."""
-        size_bytes = 0 if response is None else response.size_bytes
+    async def save(self, save: Save) -> None:
+        """Returns once it is committed. Raises StoreUnavailable."""
+        size_bytes = size_of(save.response, save.echoes)
         if self._queue and (len(self._queue) >= MAX_QUEUED or self._queued_bytes + size_bytes > MAX_QUEUED_BYTES):
             raise StoreUnavailable(f"the database does not keep up, {len(self._queue)} responses wait")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._queue.append(((response, usage), size_bytes, future))
+        self._queue.append((save, size_bytes, future))
         self._queued_bytes += size_bytes
         if self._task is None:
             self._task = loop.create_task(self._drain(), name="antiphon-postgres-batches")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
-from .base import Chain, Removals, StoredResponse, UsageRow, UsageSum, check_context
-from .echoes import ECHO_COLUMNS, name_echoes, whole
+from .base import Chain, Echo, Removals, StoredResponse, UsageRow, UsageSum, check_context
+from .echoes import ECHO_COLUMNS, name_echoes, put, whole
 from .engine import Engine, Row, Script, Sql
 
 COLUMNS: Final = (
@@ -105,9 +105,10 @@ def usage_values(row: UsageRow) -> tuple[str | int | None, ...]:
     )
 
 
-def insert(response: StoredResponse | None, usage: UsageRow | None) -> Script[None]:
-    """A response and its ledger line, or one of them."""
+def insert(response: StoredResponse | None, usage: UsageRow | None, echoes: Sequence[Echo] = ()) -> Script[None]:
+    """A response and its ledger line, or one of them; and echoes that it names, if they may not be there."""
     if response is not None:
+        yield from put(response.project, echoes)
         yield Sql(INSERT_RESPONSE, values_of(response))
         yield from name_echoes(response)
     if usage is not None:

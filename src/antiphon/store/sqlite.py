@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
 
-from .base import StoredResponse, UsageRow
+from .base import Echo, StoredResponse, UsageRow, size_of
 from .engine import Row, Script, Sql, Wakes, drive
 from .responses import insert
 from .sqlite_connections import open_reader, open_writer
@@ -57,9 +57,9 @@ class SqliteEngine:
             self.wakes.wake(topic)
         return result
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow) -> None:
-        """Commit both or neither."""
-        await self.write(lambda: insert(response, usage), 0 if response is None else response.size_bytes)
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+        """Commit all or nothing."""
+        await self.write(lambda: insert(response, usage, echoes), size_of(response, echoes))
 
     async def close(self) -> None:
         """Write what is queued, end the threads, close the file. Idempotent."""

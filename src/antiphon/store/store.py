@@ -6,11 +6,11 @@ durable and visible to every reader of the same database before it returns.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 
 from .background import BackgroundTable, enqueue_job, finish, forget_events, insert_events, update_response
-from .base import Echo, IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse
+from .base import Echo, IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse, size_of
 from .conversations import ConversationTable, append, unlock
 from .echoes import EchoTable, KnownEchoes, put
 from .engine import Engine, Script, Sql, Watch
@@ -44,16 +44,19 @@ class Store(
         self.engine = engine
         self._echoes = KnownEchoes()
 
+    def shares(self, project: str, mark: Hashable) -> bool:
+        """Whether a response of the project should leave out what has this mark, for its settlement to name it."""
+        return self._echoes.comes_again(project, mark)
+
     async def settle(self, end: Settlement) -> None:
         """Write the end of a run, all or nothing. Raises LeaseLost when another worker has the run now."""
-        echoes = self._echoes.lacking(end.usage.project, end.echoes) if end.echoes else ()
-        if end.is_plain and not echoes:
-            await self.engine.save(end.response, end.usage)
-            return
-        began = self._echoes.now()
-        size_bytes = 0 if end.response is None else end.response.size_bytes
-        await self.engine.write(lambda: _settle(end, echoes), size_bytes + sum(len(echo.body) for echo in echoes))
-        self._echoes.add(end.usage.project, echoes, began)
+        project, began = end.usage.project, self._echoes.now()
+        echoes = self._echoes.lacking(project, end.echoes) if end.echoes else ()
+        if end.is_plain:
+            await self.engine.save(end.response, end.usage, echoes)
+        else:
+            await self.engine.write(lambda: _settle(end, echoes), size_of(end.response, echoes))
+        self._echoes.add(project, echoes, began)
 
     async def enqueue(
         self, response: StoredResponse, job: NewJob, idempotency: tuple[str, str] | None = None
@@ -96,10 +99,10 @@ class Store(
 
 
 def _settle(end: Settlement, echoes: Sequence[Echo]) -> Script[None]:
-    yield from put(end.usage.project, echoes)
     if end.lease is None:
-        yield from insert(end.response, end.usage)
+        yield from insert(end.response, end.usage, echoes)
     else:
+        yield from put(end.usage.project, echoes)
         yield from finish(end.lease)
         yield Sql(INSERT_USAGE, usage_values(end.usage))
         if end.response is not None:
