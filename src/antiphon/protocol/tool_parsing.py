@@ -70,6 +70,7 @@ class _FunctionEcho(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _MAX_KEPT_BYTES: Final = 8 << 10
 _MAX_KEPT_LIST_BYTES: Final = 64 << 10
+_MAX_KEPT_LONG_LIST_BYTES: Final = 512 << 10
 _peek: Final = msgspec.json.Decoder(_Peek)
 _namespace: Final = msgspec.json.Decoder(_Namespace)
 _function: Final = msgspec.json.Decoder(t.FunctionTool)
@@ -98,12 +99,17 @@ def read_tools(rows: Sequence[Raw]) -> Declared:
     Raises InvalidRequest.
     """
     written = b",".join(rows)
-    return _kept_list(written) if len(written) <= _MAX_KEPT_LIST_BYTES else _read_list(rows, "tools")
+    if len(written) <= _MAX_KEPT_LIST_BYTES:
+        return _kept_list(written)
+    return _kept_long_list(written) if len(written) <= _MAX_KEPT_LONG_LIST_BYTES else _read_list(rows, "tools")
 
 
-@lru_cache(maxsize=128)
-def _kept_list(written: bytes) -> Declared:
+def _read_written(written: bytes) -> Declared:
     return _read_list(msgspec.json.decode(b"[" + written + b"]", type=tuple[Raw, ...]), "tools")
+
+
+_kept_list: Final = lru_cache(maxsize=128)(_read_written)
+_kept_long_list: Final = lru_cache(maxsize=16)(_read_written)
 
 
 def _read_list(rows: Sequence[Raw], path: str) -> Declared:

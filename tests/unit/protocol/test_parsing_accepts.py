@@ -160,6 +160,13 @@ def test_a_tool_is_read_and_echoed(tool: dict[str, Any], kind: type) -> None:
         assert echo.keys() >= {"description", "parameters", "strict"}
 
 
+@pytest.mark.parametrize("count", [1, 60, 400])
+def test_tools_that_come_again_are_read_once(count: int) -> None:
+    tools = [FUNCTION | {"name": f"f{number}", "description": "d" * 1000} for number in range(count)]
+    assert parsed(tools=tools).tools is parsed(tools=tools).tools
+    assert len(parsed(tools=[*tools, FUNCTION]).tools) == count + 1
+
+
 CHOICES: list[tuple[object, object]] = [
     ("none", "none"),
     ("required", "required"),
