@@ -1,4 +1,4 @@
-"""What others make of an object, made once and forgotten with it.
+"""What others make of an object, made once and forgotten with it; and of bytes that come again.
 
 For objects that come again with every request of an agent, such as its tools: whoever translates them keeps the result
 on them, and so nowhere longer than they are.
@@ -6,10 +6,17 @@ on them, and so nowhere longer than they are.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def exact(encoded: bytes) -> bytes:
+    """What msgspec encoded, to be kept: without the room that it leaves behind, of half the size or less."""
+    return bytes(memoryview(encoded))
 
 
 class Memory:
@@ -27,3 +34,29 @@ class Memory:
             known = self._made[id(purpose)] = (purpose, make())  # held, so that its id stays its own
         result: T = known[1]
         return result
+
+
+class Kept(Generic[T]):
+    """What was made of bytes, for those that came last: of `most_bytes` of them altogether. Any thread may ask."""
+
+    def __init__(self, make: Callable[[bytes], T], most_bytes: int) -> None:
+        self._make = make
+        self._most_bytes = most_bytes
+        self._made: OrderedDict[bytes, T] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def of(self, written: bytes) -> T:
+        """What `make` gave for these very bytes, or gives now; nobody may change it. Raises as `make`."""
+        with self._lock:
+            if written in self._made:
+                self._made.move_to_end(written)
+                return self._made[written]
+        made = self._make(written)
+        with self._lock:
+            if written not in self._made:  # by another thread, meanwhile
+                self._bytes += len(written)
+                self._made[written] = made
+            while self._bytes > self._most_bytes:
+                self._bytes -= len(self._made.popitem(last=False)[0])
+            return self._made.get(written, made)

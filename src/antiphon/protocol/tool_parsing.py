@@ -16,6 +16,7 @@ import msgspec
 from . import tools as t
 from .errors import InvalidRequest
 from .explain import explain, invalid, join_path, missing_parameter, unsupported_choice, wrong_type
+from .memory import Kept, exact
 
 Raw = msgspec.Raw
 
@@ -69,8 +70,8 @@ class _FunctionEcho(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _MAX_KEPT_BYTES: Final = 8 << 10
-_MAX_KEPT_LIST_BYTES: Final = 64 << 10
-_MAX_KEPT_LONG_LIST_BYTES: Final = 512 << 10
+_MAX_KEPT_LIST_BYTES: Final = 512 << 10
+_MAX_KEPT_LISTS_BYTES: Final = 8 << 20
 _peek: Final = msgspec.json.Decoder(_Peek)
 _namespace: Final = msgspec.json.Decoder(_Namespace)
 _function: Final = msgspec.json.Decoder(t.FunctionTool)
@@ -99,17 +100,14 @@ def read_tools(rows: Sequence[Raw]) -> Declared:
     Raises InvalidRequest.
     """
     written = b",".join(rows)
-    if len(written) <= _MAX_KEPT_LIST_BYTES:
-        return _kept_list(written)
-    return _kept_long_list(written) if len(written) <= _MAX_KEPT_LONG_LIST_BYTES else _read_list(rows, "tools")
+    return _kept_lists.of(written) if len(written) <= _MAX_KEPT_LIST_BYTES else _read_list(rows, "tools")
 
 
 def _read_written(written: bytes) -> Declared:
     return _read_list(msgspec.json.decode(b"[" + written + b"]", type=tuple[Raw, ...]), "tools")
 
 
-_kept_list: Final = lru_cache(maxsize=128)(_read_written)
-_kept_long_list: Final = lru_cache(maxsize=16)(_read_written)
+_kept_lists: Final = Kept(_read_written, _MAX_KEPT_LISTS_BYTES)
 
 
 def _read_list(rows: Sequence[Raw], path: str) -> Declared:
@@ -238,7 +236,7 @@ def _echo(tool: t.Tool, row: Raw) -> Raw:
         for name, value in msgspec.json.decode(row, type=dict[str, Raw]).items()
         if name not in _FunctionEcho.__struct_fields__
     }
-    return Raw(shown if not rest else shown[:-1] + b"," + _encode(rest)[1:])
+    return Raw(exact(shown) if not rest else shown[:-1] + b"," + _encode(rest)[1:])
 
 
 # -- tool_choice

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from antiphon.protocol.memory import exact
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.response import Response
 from antiphon.protocol.tools import Tools
@@ -61,4 +62,4 @@ def _tools(response: Response, request: CreateResponse) -> Echo | None:
 
 
 def _echo(body: bytes) -> Echo | None:
-    return None if len(body) < _LONG else Echo(hashlib.sha256(body).digest()[:_HASH_BYTES], body)
+    return None if len(body) < _LONG else Echo(hashlib.sha256(body).digest()[:_HASH_BYTES], exact(body))
