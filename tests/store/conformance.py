@@ -232,10 +232,13 @@ class StoreConformance:
 
     async def test_a_key_is_found_by_its_hash_and_revoked_once(self, store: Store) -> None:
         row = key()
+        before = await store.key_changes()
         await store.add_key(row)
         assert await store.find_key(row.hash) == row
         assert await store.find_key("other") is None
+        assert await store.key_changes() == before
         assert await store.revoke_key(row.id, 9)
+        assert await store.key_changes() > before
         assert not await store.revoke_key(row.id, 10)
         assert not await store.revoke_key("key_none", 10)
         assert await store.find_key(row.hash) == replace(row, revoked_at=9)

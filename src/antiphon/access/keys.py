@@ -1,12 +1,14 @@
 """API keys: who calls. A key is hashed whole under the installation's secret before anything looks it up.
 
-Only the hash and a hint are stored. A known key is trusted for CACHE_S seconds without a look-up, so a revocation takes
-hold within that time on every worker; unknown keys are never remembered.
+Only the hash and a hint are stored. Known keys are trusted for CACHE_S seconds before the store is asked whether any
+was changed, so a revocation takes hold within that time on every worker; unknown keys are never remembered.
+Source: decision 0031.
 """
 
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 import string
 import time
@@ -64,7 +66,10 @@ class Keys:
         self._store = store
         self._subkeys = secret.key_hashing
         self._clock = clock
-        self._known: dict[bytes, tuple[float, Principal]] = {}
+        self._known: dict[bytes, Principal] = {}
+        self._changes = -1
+        """What the store had counted when those were not yet looked up."""
+        self._asked_at = -math.inf
 
     async def create(self, project_name: str, *others: str) -> NewKey:
         """A new key for a project, and for others that it may act for by X-Project-ID; projects that are new are made.
@@ -141,22 +146,32 @@ class Keys:
         authorization = headers.get(b"authorization", b"")
         sent = authorization, b"" if authorization else headers.get(b"x-api-key", b"")
         digest = blake2b(b"%b\n%b" % sent, key=self._subkeys[0]).digest()
-        now = self._clock()
-        cached = self._known.get(digest)
-        if cached is not None and now - cached[0] < CACHE_S:
-            return cached[1]
+        if self._clock() - self._asked_at >= CACHE_S:
+            await self._look_for_changes()
+        known = self._known.get(digest)
+        if known is not None:
+            return known
+        changes = self._changes
         key = _sent_key(*[value.decode("latin-1").strip() for value in sent])
         row = await self._find(key)
         if row is None or row.revoked_at is not None:
-            self._known.pop(digest, None)
             raise Unauthenticated(
                 f"Incorrect API key provided: {hint_of(key)}. Make one with `antiphon key create --project NAME`."
             )
-        if len(self._known) >= _MAX_CACHED:
-            self._known.clear()
         principal = Principal(row.project, row.id)
-        self._known[digest] = (now, principal)
+        if changes == self._changes:  # else it may be this key that was changed, after it was found
+            if len(self._known) >= _MAX_CACHED:
+                self._known.clear()
+            self._known[digest] = principal
         return principal
+
+    async def _look_for_changes(self) -> None:
+        began = self._clock()
+        changes = await self._store.key_changes()
+        if changes != self._changes:
+            self._known.clear()
+            self._changes = changes
+        self._asked_at = began
 
 
 def _project_name(given: str) -> str:

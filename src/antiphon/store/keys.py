@@ -63,6 +63,15 @@ class KeyTable:
         rows = await self._keys(" WHERE k.hash = $1", (key_hash,))
         return rows[0] if rows else None
 
+    async def key_changes(self) -> int:
+        """How often keys were changed, revoked or removed. A key that was found is as it was while this stands."""
+
+        def script() -> Script[int]:
+            rows = yield Sql("SELECT count FROM key_changes WHERE one = 1")
+            return int(rows[0][0])
+
+        return await self.engine.read(script)
+
     async def list_keys(self) -> list[KeyRow]:
         """Every key, oldest first."""
         return await self._keys(" ORDER BY k.created_at, k.id", ())

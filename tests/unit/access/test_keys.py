@@ -12,6 +12,7 @@ import pytest
 from antiphon.access.keys import CACHE_S, Keys
 from antiphon.access.secret import Secret, load_secret
 from antiphon.protocol.errors import ConfigError, Forbidden, Unauthenticated
+from antiphon.store.base import KeyRow
 from antiphon.store.sqlite import open_sqlite
 from antiphon.store.store import Store
 
@@ -76,6 +77,72 @@ async def test_a_revoked_key_is_refused_once_the_cache_has_run_out(store: Store)
     assert await keys.revoke(made.row.id)
     assert not await keys.revoke(made.row.id)
     now[0] += CACHE_S
+    with pytest.raises(Unauthenticated):
+        await keys.authenticate(bearer(made.key))
+
+
+async def test_keys_that_are_known_are_not_looked_up_again_while_none_is_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    keys = Keys(store, SECRET, clock=lambda: now[0])
+    made = [await keys.create("a") for _ in range(3)]
+    for one in made:
+        await keys.authenticate(bearer(one.key))
+    looked_up: list[str] = []
+    find = store.find_key
+
+    async def find_key(key_hash: str) -> KeyRow | None:
+        looked_up.append(key_hash)
+        return await find(key_hash)
+
+    monkeypatch.setattr(store, "find_key", find_key)
+    for _ in range(2):
+        now[0] += CACHE_S
+        for one in made:
+            assert (await keys.authenticate(bearer(one.key))).key_id == one.row.id
+    assert looked_up == []
+    await keys.revoke(made[0].row.id)
+    now[0] += CACHE_S
+    with pytest.raises(Unauthenticated):
+        await keys.authenticate(bearer(made[0].key))
+    for one in made[1:]:
+        await keys.authenticate(bearer(one.key))
+    assert looked_up == [one.row.hash for one in made]
+
+
+async def test_what_another_process_revokes_is_refused_as_soon(store: Store, tmp_path: Path) -> None:
+    now = [100.0]
+    keys = Keys(store, SECRET, clock=lambda: now[0])
+    made = await keys.create("a")
+    await keys.authenticate(bearer(made.key))
+    other = await open_sqlite(tmp_path / "a.db")
+    assert await Keys(other, SECRET).revoke(made.row.id)
+    await other.close()
+    now[0] += CACHE_S
+    with pytest.raises(Unauthenticated):
+        await keys.authenticate(bearer(made.key))
+
+
+async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_trusted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    keys = Keys(store, SECRET, clock=lambda: now[0])
+    made, other = await keys.create("a"), await keys.create("a")
+    find = store.find_key
+
+    async def find_key(key_hash: str) -> KeyRow | None:
+        row = await find(key_hash)
+        if key_hash == made.row.hash:  # the answer is late: meanwhile it is revoked, and somebody hears of that
+            await keys.revoke(made.row.id)
+            now[0] += CACHE_S
+            await keys.authenticate(bearer(other.key))
+        return row
+
+    monkeypatch.setattr(store, "find_key", find_key)
+    assert (await keys.authenticate(bearer(made.key))).key_id == made.row.id
+    monkeypatch.setattr(store, "find_key", find)
     with pytest.raises(Unauthenticated):
         await keys.authenticate(bearer(made.key))
 
