@@ -43,3 +43,16 @@ def test_what_is_known_is_bounded() -> None:
         known.add("p", (Echo(b"%d" % number, b""),), clock.now)
     assert len(known) < 5000
     assert known.lacking("p", (Echo(b"4999", b""),)) == ()
+
+
+def test_what_comes_again_is_told_from_what_comes_once() -> None:
+    known = KnownEchoes(Clock())
+    assert [known.meet("p", "a"), known.meet("p", "a"), known.meet("q", "a"), known.meet("p", 1)] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    for number in range(5000):
+        known.meet("p", number)
+    assert not known.meet("p", "a")  # too long ago

@@ -35,16 +35,16 @@ class Echoes(NamedTuple):
         return _encode(msgspec.structs.replace(response, instructions=instructions, tools=tools))
 
 
-def long_echoes(response: Response, request: CreateResponse, is_shared: Callable[[Hashable], bool]) -> Echoes:
-    """What the response to this request echoes at length, of what `is_shared` by its mark."""
+def long_echoes(response: Response, request: CreateResponse, came_before: Callable[[Hashable], bool]) -> Echoes:
+    """What the response to this request echoes at length, of what `came_before`, which is told a mark of it."""
     said = response.instructions
-    instructions = _instructions(said, is_shared) if said is not None and len(said) >= _LONG else None
+    instructions = _instructions(said, came_before) if said is not None and len(said) >= _LONG else None
     tools = _tools(response, request) if response.tools else None
-    return Echoes(instructions, tools if tools is not None and is_shared(tools.hash) else None)
+    return Echoes(instructions, tools if tools is not None and came_before(tools.hash) else None)
 
 
-def _instructions(said: str, is_shared: Callable[[Hashable], bool]) -> Echo | None:
-    if not is_shared(hash(said)):
+def _instructions(said: str, came_before: Callable[[Hashable], bool]) -> Echo | None:
+    if not came_before(hash(said)):
         return None
     return _kept(said) if len(said) <= _MAX_KEPT else _echo(_encode(said))
 

@@ -209,7 +209,7 @@ def settlement(run: Run, outcome: Outcome, ports: Ports) -> Settlement:
     is_recorded = run.recorder is not None
     is_stored = run.request.store or is_recorded
     is_made = is_stored or run.is_remembered
-    echoes = long_echoes(response, run.request, partial(ports.store.shares, run.project)) if is_made else Echoes()
+    echoes = long_echoes(response, run.request, partial(ports.store.meet, run.project)) if is_made else Echoes()
     run.stored = stored_response(run, outcome, echoes, ports) if is_made else None
     has_items = run.origin.conversation is not None and response.status in ("completed", "incomplete")
     return Settlement(

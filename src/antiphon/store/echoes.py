@@ -124,19 +124,19 @@ class KnownEchoes:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
-        self._seen: set[tuple[str, Hashable]] = set()
+        self._met: set[tuple[str, Hashable]] = set()
         self._stored: dict[tuple[str, bytes], float] = {}
 
     def __len__(self) -> int:
         return len(self._stored)
 
-    def comes_again(self, project: str, mark: Hashable) -> bool:
-        """Whether what has this mark came before. What comes once is cheaper where it is, in its response."""
-        if (project, mark) in self._seen:
+    def meet(self, project: str, mark: Hashable) -> bool:
+        """Note a mark; True if it came before. What comes once is cheaper where it is, in its response."""
+        if (project, mark) in self._met:
             return True
-        if len(self._seen) >= _MOST_KNOWN:
-            self._seen.clear()
-        self._seen.add((project, mark))
+        if len(self._met) >= _MOST_KNOWN:
+            self._met.clear()
+        self._met.add((project, mark))
         return False
 
     def lacking(self, project: str, echoes: Sequence[Echo]) -> tuple[Echo, ...]:

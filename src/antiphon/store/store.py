@@ -44,9 +44,12 @@ class Store(
         self.engine = engine
         self._echoes = KnownEchoes()
 
-    def shares(self, project: str, mark: Hashable) -> bool:
-        """Whether a response of the project should leave out what has this mark, for its settlement to name it."""
-        return self._echoes.comes_again(project, mark)
+    def meet(self, project: str, mark: Hashable) -> bool:
+        """Note what a response of the project echoes, by a mark of it.
+
+        True if it came before: then the response should leave it out, and its settlement name it.
+        """
+        return self._echoes.meet(project, mark)
 
     async def settle(self, end: Settlement) -> None:
         """Write the end of a run, all or nothing. Raises LeaseLost when another worker has the run now."""
@@ -56,7 +59,8 @@ class Store(
             await self.engine.save(end.response, end.usage, echoes)
         else:
             await self.engine.write(lambda: _settle(end, echoes), size_of(end.response, echoes))
-        self._echoes.add(project, echoes, began)
+        if echoes:
+            self._echoes.add(project, echoes, began)
 
     async def enqueue(
         self, response: StoredResponse, job: NewJob, idempotency: tuple[str, str] | None = None
