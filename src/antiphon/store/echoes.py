@@ -104,8 +104,9 @@ class EchoTable:
     engine: Engine
 
     async def sweep(self, limit: int = 1000) -> int:
-        """Take echoes that no response names any more, of those that are due; how many were looked at, not over
-        2 * `limit`. What is named is looked at again when it is due again.
+        """Take what no response names any more, of the echoes that are due; how many were looked at.
+
+        Up to `limit` are taken, and up to `limit` are named and put off until they are due again.
         """
 
         def script() -> Script[int]:

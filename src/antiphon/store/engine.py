@@ -103,7 +103,7 @@ class Engine(Protocol):
         """Run a script in one transaction, durable when this returns. What the script raises undoes it."""
         ...
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo]) -> None:
         """Insert a terminal response and its ledger line, or the line alone: the hot path, in groups.
 
         `echoes`: those that it names and that may not be there.

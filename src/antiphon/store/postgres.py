@@ -61,7 +61,7 @@ class PostgresEngine:
         del size_bytes
         return await self._attempt(make, is_writing=True)
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo]) -> None:
         """Commit all or nothing, together with what others save at this moment."""
         self._check_open()
         await self._batches.save(Save(response, usage, echoes))

@@ -54,7 +54,7 @@ class Save(NamedTuple):
 
     response: StoredResponse | None
     usage: UsageRow
-    echoes: Sequence[Echo] = ()
+    echoes: Sequence[Echo]
 
 
 def columns_of(group: Sequence[Save]) -> list[Column]:

@@ -57,7 +57,7 @@ class SqliteEngine:
             self.wakes.wake(topic)
         return result
 
-    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo] = ()) -> None:
+    async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo]) -> None:
         """Commit all or nothing."""
         await self.write(lambda: insert(response, usage, echoes), size_of(response, echoes))
 

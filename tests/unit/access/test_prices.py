@@ -44,7 +44,7 @@ async def test_the_ledger_is_summed_by_project_and_target_with_unpriced_lines_co
             row = UsageRow(
                 f"resp_{number}", project, "key_1", "m", "lab/m", 1000 + number, "completed", 10, 2, 0, 5, 0, cost
             )
-            await store.engine.save(None, row)
+            await store.engine.save(None, row, ())
         (found,) = await store.usage_since(0)
         assert (found.project, found.target, found.responses) == ("team", "lab/m", 3)
         assert (found.input_tokens, found.cost_nano_usd, found.unpriced) == (30, 350, 1)
