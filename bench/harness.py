@@ -20,6 +20,10 @@ FOLDER = ROOT / ".bench"
 TEXT = "The quick brown fox jumps over the lazy dog. "
 
 
+NUMBER = "~" * 12
+"""The load generator makes a number of it, another one in every request."""
+
+
 def body_1kb(model: str, **more: Any) -> Json:
     return {"model": model, "instructions": TEXT * 4, "input": TEXT * 15} | more
 
@@ -35,10 +39,10 @@ def agent_tools() -> list[Json]:
 
 
 def body_60kb(model: str, **more: Any) -> Json:
-    """What an agent sends: 30 tools and 40 items."""
+    """What an agent sends: 30 tools and 40 items, of a conversation of its own."""
     items: list[Json] = []
     for number in range(13):
-        items.append({"role": "user", "content": [{"type": "input_text", "text": TEXT * 12}]})
+        items.append({"role": "user", "content": [{"type": "input_text", "text": f"{NUMBER} {TEXT * 12}"}]})
         call = {"type": "function_call", "call_id": f"call_{number}", "name": "tool_1", "arguments": '{"field1":"x"}'}
         items += [call, {"type": "function_call_output", "call_id": f"call_{number}", "output": TEXT * 12}]
     return {"model": model, "input": [*items, {"role": "user", "content": "Go on."}], "tools": agent_tools()} | more
@@ -50,11 +54,11 @@ def body_2mb(model: str, **more: Any) -> Json:
     return {"model": model, "input": [{"role": "user", "content": parts}]} | more
 
 
-def body_history(model: str, turns: int, **more: Any) -> Json:
+def body_history(model: str, turns: int, name: str = NUMBER, **more: Any) -> Json:
     """What a client sends that keeps its conversation itself."""
     items: list[Json] = []
     for number in range(turns):
-        items.append({"role": "user", "content": TEXT * 15})
+        items.append({"role": "user", "content": f"{name} {TEXT * 15}"})
         answer = [{"type": "output_text", "text": "token " * 10, "annotations": []}]
         items.append(
             {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed", "content": answer}

@@ -2,9 +2,9 @@
  *
  *   load HOST PORT REQUEST CONNECTIONS SECONDS [RATE]
  *
- * REQUEST is a file with a whole HTTP/1.1 request. Without RATE each connection asks again as soon as it was answered; with
- * RATE so many requests a second are due in all, and latency counts from when a request was due. Prints one JSON object:
- * requests, errors, events ("\n\n" in bodies), seconds, latency and time to the first body byte in microseconds. */
+ * REQUEST is a file with a whole HTTP/1.1 request; twelve tildes in it become a number that no other request has.
+ * Without RATE each connection asks again as soon as it was answered; with RATE so many requests a second are due in all,
+ * and latency counts from when a request was due. Prints one JSON object: requests, errors, events ("\n\n" in bodies), seconds, latency and time to the first body byte in microseconds. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,7 +32,9 @@ struct conn {
     int is_ok;
 };
 
-static char *request;
+enum { NUMBER = 12 };
+static char *request, *number;
+static unsigned long started;
 static size_t request_size;
 static double *latencies, *firsts;
 static long done, errors, events, room;
@@ -71,6 +73,11 @@ static void push(struct conn *c) {
 
 static void start(struct conn *c, double due) {
     c->due = due, c->sent = 0, c->head_used = 0, c->first = 0, c->line_used = 0, c->last = 0, c->state = SENDING;
+    if (number) {
+        char digits[32];
+        snprintf(digits, sizeof digits, "%0*lu", NUMBER, ++started % 1000000000000);
+        memcpy(number, digits, NUMBER);
+    }
     push(c);
 }
 
@@ -172,6 +179,8 @@ int main(int argc, char **argv) {
     rewind(file);
     request = malloc(request_size);
     if (!request || fread(request, 1, request_size, file) != request_size) return 1;
+    started = (unsigned long)getpid() * 1000000;
+    number = memmem(request, request_size, "~~~~~~~~~~~~", NUMBER);
     where.sin_family = AF_INET, where.sin_port = htons((uint16_t)atoi(argv[2]));
     inet_pton(AF_INET, argv[1], &where.sin_addr);
     room = 4000000;
