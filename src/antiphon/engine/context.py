@@ -68,8 +68,8 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin, h
         latest.append(in_parts(entry) if isinstance(entry, Message) else await history.opened(entry))
     known = history.known
     if known is None or any(map(changes_context, latest)):
-        before = history.opened_items((), history.entries) if known is None else known.entries
-        entries = (*history.opened_items(before, latest),)
+        before = resolver.expanded((), history.entries) if known is None else known.entries
+        entries = (*resolver.expanded(before, latest),)
         past, pairs = None, Pairs()
         pairs.read(entries)
     else:
@@ -87,7 +87,6 @@ class _History:
         self.known: Known | None = None
         self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
         self._store = ports.store
-        self._sealer = ports.sealer
         self._origin = origin
         self._holding = holding
         self._kept = ports.links
@@ -141,17 +140,13 @@ class _History:
         if stored is None or not local:
             return stored
         links = [*stored.links, *local]
-        return Chain(links, stored.size_bytes, known_of(links, self.opened_items))
+        return Chain(links, stored.size_bytes, known_of(links, self.resolver))
 
     async def _chain(self, response_id: str) -> Chain | None:
-        return await self._kept.chain(self._store, self._origin.project, response_id, self.opened_items)
-
-    def opened_items(self, before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
-        """See `Opened`."""
-        return expand(entries, self._sealer, self._origin.project, before)
+        return await self._kept.chain(self._store, self._origin.project, response_id, self.resolver)
 
     async def read_conversation(self, conversation: ConversationRow) -> None:
-        said = await self._conversations.read(self._store, conversation, self.opened_items)
+        said = await self._conversations.read(self._store, conversation, self.resolver)
         self._holding.take(said.size_bytes)
         if said.known is not None:
             self.known, self.entries = said.known, said.entries
@@ -181,7 +176,7 @@ def _is_of(entry: Entry, call_ids: set[str]) -> bool:
 class _Resolver:
     """Looks stored items up, each response at most once."""
 
-    def __init__(self, store: Store, sealer: Sealer | None, project: str) -> None:
+    def __init__(self, store: Store, sealer: Sealer, project: str) -> None:
         self._store = store
         self._sealer = sealer
         self._project = project
@@ -217,18 +212,28 @@ class _Resolver:
             )
         return InputItem(parse_item(raw), raw)
 
-    async def opened(self, item: Reasoning) -> Entry:
-        """A reasoning item of ours with its provider's blocks."""
+    def at_once(self, item: Reasoning) -> Entry | None:
+        """See `Opener.at_once`."""
         sealed = item.encrypted_content
-        if isinstance(sealed, str) and self._sealer is not None and self._sealer.is_ours(sealed):
+        if isinstance(sealed, str) and self._sealer.is_ours(sealed):
             record = self._sealer.unseal(sealed, self._project)
             if record is not None:
                 return ReplayedReasoning(item, record)
             # Sealed by us and unreadable now (another project, a lost key): never forward it to a provider.
             return msgspec.structs.replace(item, encrypted_content=msgspec.UNSET)
-        if isinstance(item.id, str):
+        names_ours = isinstance(item.id, str) and response_of_item(item.id) is not None
+        return None if names_ours else item
+
+    async def opened(self, item: Reasoning) -> Entry:
+        """A reasoning item of ours with its provider's blocks."""
+        entry = self.at_once(item)
+        if entry is None and isinstance(item.id, str):
             stored = await self._response_of(item.id)
             record = carried_record(stored, item.id) if stored is not None else None
             if record is not None:
                 return ReplayedReasoning(item, record)
-        return item
+        return entry or item
+
+    def expanded(self, before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+        """See `Opener.expanded`."""
+        return expand(entries, self._sealer, self._project, before)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from antiphon.protocol.items import Reasoning
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow, check_context
 from antiphon.store.store import Store
 
 from .conversation_items import conversation_entries, items_bytes
 from .growing import Growing, Known
-from .history import Opened, grown
+from .history import Opener, grown
 from .recent import Recent
 
 _MAX_BYTES: Final = 16 << 20
@@ -55,7 +54,7 @@ class Conversations:
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
-    async def read(self, store: Store, row: ConversationRow, opened: Opened) -> Said:
+    async def read(self, store: Store, row: ConversationRow, opener: Opener) -> Said:
         """What a conversation says: as what goes on, or where its items change what others say, one by one.
 
         Raises as `grown`, InvalidRequest (context_length_exceeded) and StoreUnavailable.
@@ -63,8 +62,7 @@ class Conversations:
         kept = self._take(row)
         items = await store.all_items(row.id, first=kept.end) if kept.end < row.next_position else []
         entries = conversation_entries(items)
-        is_plain = not (row.holes or any(isinstance(entry, Reasoning) for entry in entries))
-        growing = grown(kept.growing, entries, opened) if is_plain else None
+        growing = None if row.holes else grown(kept.growing, entries, opener)
         if growing is None:
             if kept.end:
                 items = await store.all_items(row.id)

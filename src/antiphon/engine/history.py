@@ -5,8 +5,8 @@ A response stores its own new input items, its output and, per model turn, the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeGuard
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeGuard
 
 import msgspec
 
@@ -53,9 +53,9 @@ _decode_turns: Final = msgspec.json.Decoder(tuple[StoredTurn, ...]).decode
 _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
-Opened = Callable[[Sequence[Entry], Sequence[Entry]], Sequence[Entry]]
-"""What is known already, and entries that follow: all of them, with our compaction items opened."""
 _NONE: Final = frozenset[str]()
+_SEALED: Final = frozenset[type]((Reasoning, Opaque))
+"""What may hold something of ours that has to be opened."""
 COMPACTION: Final = "compaction"
 TRIGGER: Final = "compaction_trigger"
 
@@ -80,14 +80,26 @@ def turns_of(stored: StoredResponse) -> tuple[StoredTurn, ...]:
     return _decode_turns(stored.turns)
 
 
+class Opener(Protocol):
+    """Opens what was sealed for one project."""
+
+    def at_once(self, item: Reasoning) -> Entry | None:
+        """A reasoning item as its provider reads it, whoever asks and when; None where the store has to tell."""
+        ...
+
+    def expanded(self, before: Sequence[Entry], entries: Sequence[Entry]) -> Sequence[Entry]:
+        """What is known already and what follows, with our compaction items opened. Raises InvalidRequest."""
+        ...
+
+
 class Link:
     """A stored response as its chain sees it, read once; but for `growing` it never changes.
 
     `entries`: its input, then its model turns, as the next turn sees them. `abandoned`: call ids of abandoned turns,
     which a client may answer though no model asked for them. `has_reasoning`: a client sent items of it, and they stand
-    among the entries. `is_kept`: False for a background response with store:false, which is there for a while only to
-    be polled. `is_plain`: the entries stand in every later context as they are here, or as what a compaction among
-    them leaves. `growing`: see `known_of`.
+    among the entries, sealed. `is_kept`: False for a background response with store:false, which is there for a while
+    only to be polled. `is_plain`: the entries stand in every later context as they are here, opened, or as what a
+    compaction among them leaves. `growing`: see `known_of`.
     """
 
     def __init__(self, stored: StoredResponse) -> None:
@@ -101,17 +113,22 @@ class Link:
         self.has_reasoning = Reasoning in map(type, self.entries)
         lost = [item for turn in turns if turn.is_abandoned for item in output[turn.first : turn.end]]
         self.abandoned = frozenset(item.call_id for item in lost if isinstance(item, CALLS)) if lost else _NONE
-        self.is_plain = not (self.has_reasoning or self.abandoned or stored.conversation is not None)
+        self.is_plain = not (self.abandoned or stored.conversation is not None)
 
 
-def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing | None:
-    """What is said with the entries that follow; None where later ones may change it.
+def grown(growing: Growing, entries: Sequence[Entry], opener: Opener) -> Growing | None:
+    """What is said with the entries that follow; None where later ones, or the store, may change it.
 
     A compaction leaves something new, which grows from there on. Raises InvalidRequest for an output without its call,
     and for a compaction item that cannot be read.
     """
+    if Reasoning in map(type, entries):
+        opened = [opener.at_once(entry) if isinstance(entry, Reasoning) else entry for entry in entries]
+        entries = [entry for entry in opened if entry is not None]
+        if len(entries) < len(opened):
+            return None
     if any(map(changes_context, entries)):
-        entries = opened(growing.entries, entries)
+        entries = opener.expanded(growing.entries, entries)
         if any(map(changes_context, entries)):  # a provider's own, which that provider alone reads
             return None
         growing = Growing()
@@ -119,16 +136,16 @@ def grown(growing: Growing, entries: Sequence[Entry], opened: Opened) -> Growing
     return growing
 
 
-def followed(growing: Growing, links: Sequence[Link], opened: Opened) -> Growing | None:
+def followed(growing: Growing, links: Sequence[Link], opener: Opener) -> Growing | None:
     """What is said before these links and in all of them; None where that is not what goes on. Raises as `grown`."""
     if not all(link.is_plain for link in links):
         return None
     entries = [entry for link in links for entry in link.entries]
-    if not any(map(changes_context, entries)):
+    if _SEALED.isdisjoint(map(type, entries)):
         growing.add(entries)
         return growing
     for link in links:
-        following = grown(growing, link.entries, opened)
+        following = grown(growing, link.entries, opener)
         link.is_plain = following is not None
         if following is None:
             return None
@@ -136,7 +153,7 @@ def followed(growing: Growing, links: Sequence[Link], opened: Opened) -> Growing
     return growing
 
 
-def known_of(chain: Sequence[Link], opened: Opened) -> Known | None:
+def known_of(chain: Sequence[Link], opener: Opener) -> Known | None:
     """What a chain says that its owner holds link by link, kept with the last of them; None where some are not plain.
 
     Raises as `grown`.
@@ -150,7 +167,7 @@ def known_of(chain: Sequence[Link], opened: Opened) -> Known | None:
             return None
         if before is not None:
             before.growing = None  # it goes over
-        newest.growing = followed(growing or Growing(), latest, opened)
+        newest.growing = followed(growing or Growing(), latest, opener)
         if newest.growing is None:
             return None
     return newest.growing.known()

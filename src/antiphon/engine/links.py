@@ -21,7 +21,7 @@ from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
-from .history import Link, Opened, followed
+from .history import Link, Opener, followed
 from .recent import Recent
 
 _MAX_BYTES: Final = 24 << 20
@@ -52,9 +52,9 @@ class _Whole:
     expires_at: float = math.inf
     size_bytes: int = 0
 
-    def add(self, links: Sequence[Link], size_bytes: int, opened: Opened) -> bool:
+    def add(self, links: Sequence[Link], size_bytes: int, opener: Opener) -> bool:
         """The links that follow, of which so much is stored; False if the chain does not go on with one of them."""
-        growing = followed(self.growing, links, opened)
+        growing = followed(self.growing, links, opener)
         if growing is None:
             return False
         self.growing = growing
@@ -88,7 +88,7 @@ class Links:
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._kept: Recent[_Kept] = Recent(max_bytes, now)
 
-    async def chain(self, store: Store, project: str, response_id: str, opened: Opened) -> Chain | None:
+    async def chain(self, store: Store, project: str, response_id: str, opener: Opener) -> Chain | None:
         """The response and all it follows; None if one of them is absent, deleted, expired or another project's.
 
         One query, but for a long chain that is new to a process which knows others, and for one of whose project
@@ -96,10 +96,10 @@ class Links:
         context_length_exceeded) and StoreUnavailable.
         """
         removals: Removals | None = None
-        whole = self._whole(response_id, project, opened)
+        whole = self._whole(response_id, project, opener)
         if whole is not None:
             removals = await store.removals(project)
-            if whole is not self._whole(response_id, project, opened):  # it has gone over to a response that follows
+            if whole is not self._whole(response_id, project, opener):  # it has gone over to a response that follows
                 whole = None
         if whole is None or removals is None or not self._is_there(response_id, whole, project, removals):
             links = await self._walk(store, project, response_id, removals)
@@ -107,7 +107,7 @@ class Links:
                 return None
             size_bytes = sum(link.stored.size_bytes for link in links)
             check_context(size_bytes, store.max_context_bytes)
-            whole = self._whole(response_id, project, opened) or self._made_whole(links, size_bytes, opened)
+            whole = self._whole(response_id, project, opener) or self._made_whole(links, size_bytes, opener)
             if whole is None:
                 return Chain(links, size_bytes)
         size_bytes = whole.size_bytes // _COPIES
@@ -148,7 +148,7 @@ class Links:
         self._put(_Kept(stored, None, seen))
         self._kept.make_room()
 
-    def _whole(self, response_id: str, project: str, opened: Opened) -> _Whole | None:
+    def _whole(self, response_id: str, project: str, opener: Opener) -> _Whole | None:
         """The chain that this response ends, if it or the one before it is known whole."""
         kept = self._kept.get(response_id)
         if kept is None or kept.whole is not None:
@@ -161,17 +161,17 @@ class Links:
         link = kept.link or _read(kept)
         whole = before.whole
         self._give(before, None)
-        if whole.add([link], link.stored.size_bytes, opened):
+        if whole.add([link], link.stored.size_bytes, opener):
             self._give(kept, whole)
         return kept.whole
 
-    def _made_whole(self, links: Sequence[Link], size_bytes: int, opened: Opened) -> _Whole | None:
+    def _made_whole(self, links: Sequence[Link], size_bytes: int, opener: Opener) -> _Whole | None:
         """These links as a chain that is kept with the last of them, if it can be."""
         kept = self._kept.get(links[-1].stored.id)
         if kept is None or not self._kept.fits(_COPIES * size_bytes):
             return None
         whole = _Whole()
-        if not whole.add(links, size_bytes, opened):
+        if not whole.add(links, size_bytes, opener):
             return None
         self._give(kept, whole)
         self._kept.make_room()

@@ -20,6 +20,7 @@ from antiphon.engine.history import Link, StoredTurn
 from antiphon.engine.links import Links
 from antiphon.engine.ports import Ports
 from antiphon.protocol.ids import output_item_id
+from antiphon.protocol.items import Reasoning
 from antiphon.providers.base import DialectName, Entry, ReplayRecord
 from antiphon.store.base import StoredResponse
 from antiphon.store.store import Store
@@ -50,9 +51,17 @@ def ports_of(store: Store, links: Links) -> Ports:
     )
 
 
-def opened(before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
-    """As the contexts of this project open them."""
-    return expand(entries, SEALER, PROJECT, before)
+class Opened:
+    """As the contexts of this project open what they have sealed, but for reasoning."""
+
+    def at_once(self, item: Reasoning) -> Entry | None:
+        return None
+
+    def expanded(self, before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+        return expand(entries, SEALER, PROJECT, before)
+
+
+OPENER = Opened()
 
 
 def compaction(summary: Summary, family: str = "compaction", blocks: bytes = b"") -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.engine.storied import PROJECT, compaction, opened
+from tests.unit.engine.storied import OPENER, PROJECT, compaction
 
 from antiphon.engine.compaction import Summary
 from antiphon.engine.conversation_items import conversation_entries
@@ -50,7 +50,7 @@ async def begun(store: Store, name: str, *items: ConversationItem) -> str:
 async def read(known: Conversations, store: Any, name: str, rows: Store) -> list[Entry]:
     row = await rows.load_conversation(PROJECT, name)
     assert row is not None
-    return [*(await known.read(store, row, opened)).entries]
+    return [*(await known.read(store, row, OPENER)).entries]
 
 
 def ids(entries: list[Entry]) -> list[object]:
@@ -91,7 +91,7 @@ async def test_items_that_change_what_others_say_are_read_one_by_one(store: Stor
         assert len(await read(known, asked, name, store)) == 3
     row = await store.load_conversation(PROJECT, name)
     assert row is not None
-    assert (await known.read(store, row, opened)).known is None
+    assert (await known.read(store, row, OPENER)).known is None
 
 
 async def test_a_conversation_begins_anew_with_its_summary(store: Store) -> None:
@@ -103,7 +103,7 @@ async def test_a_conversation_begins_anew_with_its_summary(store: Store) -> None
     for _ in range(2):
         said = await read(known, asked, name, store)
         assert ids(said)[1:] == ["b", "c"]
-        assert said == opened((), conversation_entries(await store.all_items(name)))
+        assert said == OPENER.expanded((), conversation_entries(await store.all_items(name)))
     assert asked.taken() == [2, 2]
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.store.conformance import save, usage
 from tests.unit.engine.conftest import Clock
-from tests.unit.engine.storied import PNG, PROJECT, SEALER, Json, Teller, Told, compaction, opened, ports_of
+from tests.unit.engine.storied import OPENER, PNG, PROJECT, SEALER, Json, Teller, Told, compaction, ports_of
 
 from antiphon.engine.compaction import Summary
 from antiphon.engine.context import build_context
@@ -24,7 +24,7 @@ from antiphon.protocol.errors import ApiError, InvalidRequest
 from antiphon.protocol.items import FunctionCall, FunctionCallOutput
 from antiphon.protocol.parsing import parse_request
 from antiphon.protocol.request import CreateResponse
-from antiphon.providers.base import ReplayRecord, Target, Vendor
+from antiphon.providers.base import ReplayedReasoning, ReplayRecord, Target, Vendor
 from antiphon.providers.quirks import ChatQuirks, Quirks
 from antiphon.store.store import Store
 
@@ -278,7 +278,7 @@ def test_a_chain_that_a_connection_holds_goes_on_and_branches(seed: int) -> None
         told = teller.told(before[-1][0] if before else None)
         chain = [*before, (told, Link(told.row))]
         chains.append(chain)
-        known = known_of([link for _, link in chain], opened)
+        known = known_of([link for _, link in chain], OPENER)
         assert known is not None
         assert known.entries == tuple(entry for _, link in chain for entry in link.entries)
         items = teller.asked(told.owed)
@@ -296,10 +296,8 @@ async def test_another_project_opens_nothing_of_a_chain(store: Store) -> None:
     assert await chains.ask(first, items)
     second = await chains.answer(first, items)
 
-    def refused(*_: object) -> Any:
-        raise AssertionError("it is not theirs to open")
-
-    assert await chains.links.chain(store, "proj_b", second.row.id, refused) is None
+    nothing: Any = object()  # it is not theirs to open
+    assert await chains.links.chain(store, "proj_b", second.row.id, nothing) is None
     assert await chains.ask(second, chains.teller.asked(second.owed))
 
 
@@ -307,10 +305,10 @@ def test_a_chain_that_only_its_provider_has_compacted_is_walked() -> None:
     teller = Teller(Random(0), "responses", "s")
     plain = Link(teller.told(None).row)
     odd = Link(teller.told(None, [{"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}]).row)
-    assert known_of([plain], opened) is not None
-    assert known_of([plain, odd], opened) is None
-    assert known_of([plain, odd, Link(teller.told(None).row)], opened) is None
-    assert known_of([plain], opened) is not None
+    assert known_of([plain], OPENER) is not None
+    assert known_of([plain, odd], OPENER) is None
+    assert known_of([plain, odd, Link(teller.told(None).row)], OPENER) is None
+    assert known_of([plain], OPENER) is not None
 
 
 def test_a_chain_that_a_connection_holds_begins_anew_with_its_summary() -> None:
@@ -318,9 +316,31 @@ def test_a_chain_that_a_connection_holds_begins_anew_with_its_summary() -> None:
     first = Link(teller.told(None).row)
     item = compaction(Summary("They talked."))
     links = [first, Link(teller.told(None, [item]).row), Link(teller.told(None).row)]
-    anew = opened((), [entry for link in links for entry in link.entries])
+    anew = OPENER.expanded((), [entry for link in links for entry in link.entries])
     for count in (1, 2, 3):
-        known = known_of(links[:count], opened)
+        known = known_of(links[:count], OPENER)
         assert known is not None
-        assert [*known.entries] == opened((), [entry for link in links[:count] for entry in link.entries])
+        assert [*known.entries] == OPENER.expanded((), [entry for link in links[:count] for entry in link.entries])
     assert len(anew) < sum(len(link.entries) for link in links)
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+async def test_reasoning_that_a_client_has_kept_goes_on_where_it_can_be_opened_at_once(
+    store: Store, is_sealed: bool
+) -> None:
+    chains = Chains(store, 0)
+    record = ReplayRecord("chat_completions", "s", "m", msgspec.Raw(THOUGHTS["chat_completions"]))
+    other = await chains.answer(None, [{"role": "user", "content": "Hi"}], is_ours=False)
+    thought: Json = {"type": "reasoning", "id": f"rs_{other.row.id[5:]}0000", "summary": []}
+    thought |= {"encrypted_content": SEALER.seal(record, PROJECT)} if is_sealed else {}
+    latest = await chains.answer(None, [thought, {"role": "assistant", "content": "So."}], is_ours=False)
+    for _ in range(3):
+        items = chains.teller.asked(latest.owed)
+        context = await context_of(store, chains.links, latest.row.id, items)
+        anew = await context_of(store, NOTHING, latest.row.id, items)
+        assert isinstance(context, Context)
+        assert isinstance(anew, Context)
+        assert context.entries == anew.entries
+        assert isinstance(context.entries[0], ReplayedReasoning) == is_sealed
+        assert (context.past is not None) == is_sealed
+        latest = await chains.answer(latest, items)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.store.conformance import response, saved
 from tests.unit.engine.conftest import Clock
+from tests.unit.engine.storied import OPENER
 
 from antiphon.engine.links import Chain, Links
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.providers.base import Entry
 from antiphon.store.base import StoredResponse
 from antiphon.store.store import Store
 
@@ -55,12 +54,8 @@ def responses(chain: Chain | None) -> list[StoredResponse] | None:
     return None if chain is None else [link.stored for link in chain.links]
 
 
-def opened(before: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
-    return [*before, *entries]
-
-
 async def read(links: Links, asked: Asked, row: StoredResponse, project: str = "proj_a") -> list[StoredResponse] | None:
-    return responses(await links.chain(asked, project, row.id, opened))  # type: ignore[arg-type]
+    return responses(await links.chain(asked, project, row.id, OPENER))  # type: ignore[arg-type]
 
 
 async def test_a_chain_is_read_once_and_then_only_the_count_of_removals(store: Store, asked: Asked) -> None:
