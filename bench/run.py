@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import peers
@@ -40,6 +40,7 @@ from harness import (
     request_file,
 )
 
+T = TypeVar("T")
 _CONVERSATIONS = 16
 _COMPACTING: Json = {"context_management": [{"type": "compaction", "compact_threshold": 20_000}]}
 _TURNS = ((1, 10, "1-10"), (11, 45, ""), (46, 55, "46-55"), (56, 190, ""), (191, 200, "191-200"))
@@ -114,12 +115,13 @@ def chains(bench: Bench) -> None:
 
 def _conversations(bench: Bench, target: Target) -> None:
     """Conversations side by side, turn by turn: what a turn costs around the Nth."""
-    kinds = {
+    kinds: dict[str, Callable[..., Any]] = {
         "Turn N of 16 conversations that go on": partial(_turn_after, target),
         "The same, Responses provider": partial(_turn_after, target, model="native/n10"),
         "The same, Messages provider": partial(_turn_after, target, model="messages/n10"),
         "The same, by `conversation`": partial(_turn_in, target),
         "The same, of an agent with 30 tools": partial(_turn_after, target, tools=agent_tools()),
+        "The same, all of it sent by the client": partial(_turn_sent, target),
         "The same, compacted at 20,000 tokens": partial(_turn_after, target, **_COMPACTING),
     }
     for name, turn in kinds.items():
@@ -131,17 +133,24 @@ def _conversations(bench: Bench, target: Target) -> None:
     cold = start_antiphon("cold", FOLDER, mock, is_fresh=False)
     for _ in range(50):
         ask(cold, body_1kb("chat/n10"))
-    before = cold.cpu_s()
-    for previous in latest:
-        _turn_after(cold, previous)
-    bench.note("Turn 201 in a process that knows none", "CPU us", {"": (cold.cpu_s() - before) / len(latest) * 1e6})
+    ways = {
+        "of the store": [body_1kb("chat/n10", previous_response_id=previous) for previous in latest],
+        "of the client": [body_history("chat/n10", 200, name=f"{number}") for number in range(len(latest))],
+    }
+    found: dict[str, float] = {}
+    for way, bodies in ways.items():
+        before = cold.cpu_s()
+        for body in bodies:
+            ask(cold, body)
+        found[way] = (cold.cpu_s() - before) / len(bodies) * 1e6
+    bench.note("Turn 201 in a process that knows none", "CPU us", found)
     cold.stop()
 
 
-def _growth(target: Target, turn: Callable[..., str]) -> tuple[dict[str, float], list[str | None]]:
+def _growth(target: Target, turn: Callable[..., T]) -> tuple[dict[str, float], list[T | None]]:
     """What the turns cost, and where the conversations stand then."""
     found: dict[str, float] = {}
-    latest: list[str | None] = [None] * _CONVERSATIONS
+    latest: list[T | None] = [None] * _CONVERSATIONS
     connections = [http.client.HTTPConnection("127.0.0.1", target.port, timeout=30) for _ in latest]
     with ThreadPoolExecutor(_CONVERSATIONS) as pool:
         for first, last, name in _TURNS:
@@ -164,6 +173,13 @@ def _turn_after(
 ) -> str:
     link = {"previous_response_id": previous} if previous else {}
     return str(ask(target, body_1kb(model, **more) | link, kept)["id"])
+
+
+def _turn_sent(target: Target, said: list[Json] | None, kept: http.client.HTTPConnection) -> list[Json]:
+    said = said or [{"role": "user", "content": f"I am {id(kept)}."}]
+    body = body_1kb("chat/n10", store=False)
+    said = [*said, {"role": "user", "content": body["input"]}]
+    return [*said, *ask(target, body | {"input": said}, kept)["output"]]
 
 
 def _turn_in(target: Target, conversation: str | None, kept: http.client.HTTPConnection) -> str:

@@ -7,9 +7,10 @@ raises them. Time itself is measured by `make bench`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -26,6 +27,7 @@ from antiphon.engine.assembler import Assembler
 from antiphon.engine.compaction import Summary, wants_compaction
 from antiphon.engine.context import build_context
 from antiphon.engine.context_base import Origin
+from antiphon.engine.estimate import request_tokens
 from antiphon.engine.growing import Growing
 from antiphon.engine.holding import Holding
 from antiphon.engine.links import Links
@@ -145,11 +147,16 @@ async def test_an_answer_that_nobody_keeps_is_not_made_into_a_row(
 
 
 def test_an_agents_request_keeps_its_budget() -> None:
-    body = msgspec.json.encode({"model": "m", "tools": AGENT_TOOLS, "input": AGENT_ITEMS})
+    def agents() -> Iterator[bytes]:
+        for number in itertools.count():
+            items = [{"role": "user", "content": f"I am {number}."}, *AGENT_ITEMS]
+            yield msgspec.json.encode({"model": "m", "tools": AGENT_TOOLS, "input": items})
+
+    bodies = agents()
     dialect, target = ChatCompletions(), Target(Vendor("v", "chat_completions", "https://a.example/v1"), "m")
-    request = parse_request(body)
+    request = parse_request(next(bodies))
     turn = Turn(request, tuple(own.item for own in request.input))
-    read, sent = _counted(lambda: parse_request(body)), _counted(lambda: dialect.encode(turn, target))
+    read, sent = _counted(lambda: parse_request(next(bodies))), _counted(lambda: dialect.encode(turn, target))
     assert read <= 405
     assert sent <= 755
 
@@ -189,6 +196,25 @@ def test_a_turn_costs_what_it_adds_to_its_chain(name: DialectName) -> None:
     growing, teller = Growing(), Teller(Random(0), name, "s")
     costs = [turn() for _ in range(100)]
     assert statistics.median(costs[-30:]) <= 1.1 * statistics.median(costs[10:40])
+
+
+@pytest.mark.parametrize("name", [name for name in dialects() if name != "sim"])
+async def test_a_turn_costs_what_it_adds_to_what_was_sent(tmp_path: Path, name: DialectName) -> None:
+    store = await open_sqlite(tmp_path / "a.db")
+    dialect, target = dialects()[name], Target(Vendor("v", name, "https://a.example", scope="s"), "m")
+    ports, said, costs = ports_of(store, Links()), [{"role": "user", "content": f"I use {name}." * 400}], list[int]()
+    for number in range(100):
+        body = msgspec.json.encode({"model": "m", "input": said, "store": False})
+        with Counter() as counter:
+            request = parse_request(body)
+            request_tokens(request)
+            context = await build_context(request, ports, Origin(PROJECT), Holding(None))
+            dialect.encode(context.turn(request), target)
+        costs.append(counter.calls)
+        said += [{"role": "assistant", "content": f"So {number}."}, {"role": "user", "content": "Go on."}]
+    await store.close()
+    # Some dialects note where each item stands, in case it has to be named: one call for each, of two a turn.
+    assert statistics.median(costs[-30:]) <= 1.1 * statistics.median(costs[10:40]) + 2 * 60
 
 
 async def test_a_turn_after_a_compaction_costs_what_it_adds(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from antiphon.protocol.items import (
 )
 from antiphon.protocol.parsing import parse_item
 from antiphon.protocol.request import CreateResponse, InputItem
+from antiphon.protocol.resent import Resent
 from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning
 from antiphon.store.base import ConversationRow, StoredResponse
 from antiphon.store.store import Store
@@ -42,6 +43,7 @@ from .holding import Holding
 from .links import Chain
 from .pairs import Pairs
 from .ports import Ports
+from .sent import known_again
 
 
 async def build_context(request: CreateResponse, ports: Ports, origin: Origin, holding: Holding) -> Context:
@@ -55,10 +57,12 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin, h
         await history.read_chain(request.previous_response_id)
     elif origin.conversation is not None:
         await history.read_conversation(origin.conversation)
+    elif isinstance(request.input, Resent):
+        history.recall(request.input)
     resolver = history.resolver
-    own: list[InputItem] = []
+    own = [*request.input[: history.recalled]]
     latest: list[Entry] = []
-    for position, item in enumerate(request.input):
+    for position, item in enumerate(request.input[history.recalled :], history.recalled):
         named = item.item
         resolved = await resolver.dereference(named, position) if isinstance(named, ItemReference) else item
         own.append(resolved)
@@ -80,11 +84,15 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin, h
 
 
 class _History:
-    """What the model has seen before this request. `known`: all of it, where it is known as what goes on."""
+    """What the model has seen before this request. `known`: all of it, where it is known as what goes on.
+
+    `recalled`: so many of the request's own items are among it, for they were sent before.
+    """
 
     def __init__(self, ports: Ports, origin: Origin, holding: Holding) -> None:
         self.entries: Sequence[Entry] = ()
         self.known: Known | None = None
+        self.recalled = 0
         self.resolver = _Resolver(ports.store, ports.sealer, origin.project)
         self._store = ports.store
         self._origin = origin
@@ -105,6 +113,11 @@ class _History:
         self.resolver.remember(found.links)
         self.known = found.known
         self.entries = await self._entries_of(found.links) if found.known is None else found.known.entries
+
+    def recall(self, sent: Resent) -> None:
+        """What the client has sent before this request, and sends again with it. Raises as `grown`."""
+        self.known = known_again(sent, self._origin.project, self.resolver)
+        self.recalled = 0 if self.known is None else sent.known
 
     async def _entries_of(self, chain: Sequence[Link]) -> list[Entry]:
         root, entries = chain[0].stored, list[Entry]()

@@ -7,14 +7,15 @@ touch the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from antiphon.protocol.items import ContentPart, InputFile, InputImage, Item, Message
-from antiphon.protocol.request import CreateResponse
-from antiphon.providers.base import Entry, ModelTurn, ReplayedReasoning, Turn
+from antiphon.protocol.request import CreateResponse, InputItem
+from antiphon.protocol.resent import Resent
+from antiphon.providers.base import Counted, Entry, ModelTurn, ReplayedReasoning, Turn
 
 BYTES_PER_TOKEN: Final = 4
 IMAGE_TOKENS: Final = 800
@@ -27,6 +28,7 @@ _ONE_IN: Final = 32
 _LEAST_TOKENS: Final = 50
 _MOST_TARGETS: Final = 10_000
 _WEIGHT: Final = 0.2
+_SENT: Final = object()
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -73,12 +75,29 @@ def turn_tokens(turn: Turn) -> int:
 
 
 def request_tokens(request: CreateResponse) -> int:
-    """Tokens that a request may need by itself: its own input, and the longest answer that it allows."""
-    own = sum(
+    """Tokens that a request may need by itself: its own input, and the longest answer that it allows.
+
+    What of its input has been sent before was counted then.
+    """
+    return _counted(request, ()) + _input_tokens(request.input) + (request.max_output_tokens or 0)
+
+
+def _input_tokens(own: Sequence[InputItem]) -> int:
+    if not isinstance(own, Resent):
+        return _own_tokens(own)
+    counted = own.history.memory.once(_SENT, Counted)
+    if counted.length > own.known:  # another request went on from there
+        return _own_tokens(own)
+    counted.tokens += _own_tokens(own[counted.length : own.known])
+    counted.length = own.known
+    return counted.tokens + _own_tokens(own[own.known :])
+
+
+def _own_tokens(own: Sequence[InputItem]) -> int:
+    return sum(
         ITEM_TOKENS + len(one.raw) // BYTES_PER_TOKEN if len(one.raw) <= _SMALL_BYTES else _item_tokens(one.item)
-        for one in request.input
+        for one in own
     )
-    return _counted(request, ()) + own + (request.max_output_tokens or 0)
 
 
 def _counted(request: CreateResponse, entries: Iterable[Entry]) -> int:

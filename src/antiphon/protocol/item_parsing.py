@@ -13,6 +13,7 @@ from . import items as it
 from .explain import check_id, explain, invalid, join_path, missing_parameter, wrong_type
 from .extras import decode_tolerantly
 from .item_schemas import CHECKED
+from .request import InputItem
 from .tool_parsing import parse_tools
 
 Raw = msgspec.Raw
@@ -203,6 +204,12 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspe
     if first != b"[":
         raise wrong_type("input", "str | array", _json_type(first))
     return tuple(read_item(row, f"input[{position}]") for position, row in enumerate(_rows.decode(raw)))
+
+
+def read_items(array: Raw, first: int) -> tuple[InputItem, ...]:
+    """Items of the `input` parameter from a position on. Raises InvalidRequest."""
+    rows = enumerate(_rows.decode(array), first)
+    return tuple([InputItem(*read_item(row, f"input[{position}]")) for position, row in rows])
 
 
 def _json_type(first: bytes) -> str:

@@ -17,9 +17,10 @@ import msgspec
 from . import request_schema as schema
 from .errors import InvalidRequest
 from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
-from .item_parsing import parse_item, parse_items, read_input
-from .items import DECLARATIONS, Item
+from .item_parsing import parse_item, parse_items, read_input, read_items
+from .items import DECLARATIONS
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
+from .resent import Histories
 from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
 from .tools import Tool, ToolChoice
 from .utf8 import check_utf8
@@ -33,6 +34,10 @@ _types: Final = typing.get_type_hints(Wire, include_extras=True)
 _later_of: Final = attrgetter(*schema.LATER, "image")
 _NOTHING_LATER: Final = _later_of(Wire())
 _NULL: Final = b"null"
+_BRACKET: Final = ord("[")
+_LEAST_KEPT_BYTES: Final = 4 << 10
+_MOST_KEPT_BYTES: Final = 1 << 20
+_histories: Final = Histories()
 
 
 def parse_request(body: bytes) -> CreateResponse:
@@ -103,12 +108,20 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
 
 
 def _read(wire: Wire, model: str) -> CreateResponse:
-    rows = read_input(wire.input, schema.MAX_INPUT_CHARACTERS) if _is_said(wire.input) else ()
+    own = _own(wire.input) if _is_said(wire.input) else ()
     declared = read_tools(wire.tools) if wire.tools else NONE_DECLARED
-    choice = _choice(wire, declared.tools, rows)
+    choice = _choice(wire, declared.tools, own)
     _refuse_later(wire)
     _check_state(wire)
-    return _request(wire, model, tuple([InputItem(item, raw) for item, raw in rows]), declared, choice)
+    return _request(wire, model, own, declared, choice)
+
+
+def _own(raw: Raw) -> tuple[InputItem, ...]:
+    """`input`; a history of some length is probably sent again."""
+    array = memoryview(raw)
+    if _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
+        return _histories.read(raw, read_items)
+    return tuple([InputItem(item, raw) for item, raw in read_input(raw, schema.MAX_INPUT_CHARACTERS)])
 
 
 class _Choice(typing.NamedTuple):
@@ -122,11 +135,11 @@ _AUTO: Final = _Choice()
 _WINDOWS_S: Final = {"2h": 7_200, "8h": 28_800}
 
 
-def _choice(wire: Wire, tools: Sequence[Tool], rows: Sequence[tuple[Item, Raw]]) -> _Choice:
+def _choice(wire: Wire, tools: Sequence[Tool], own: Sequence[InputItem]) -> _Choice:
     if not _is_said(wire.tool_choice):
         return _AUTO
     choice = Raw(bytes(wire.tool_choice))
-    declared = [*tools, *(tool for item, _ in rows if isinstance(item, DECLARATIONS) for tool in item.tools)]
+    declared = [*tools, *(tool for one in own if isinstance(one.item, DECLARATIONS) for tool in one.item.tools)]
     return _Choice(parse_tool_choice(choice, declared), choice)
 
 

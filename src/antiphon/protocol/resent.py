@@ -1,0 +1,162 @@
+"""Input that begins with what was sent before: a client that keeps its conversation sends all of it with every turn.
+
+    [a]                   is read, and its bytes are kept
+    [a, b, c]             begins with the very bytes of that: somebody goes on, and what was read is kept, too
+    [a, b, c, d, e]       d and e are read, and all of it is kept in its place
+
+Told by bytes alone, so nothing can be found that is not there. What others make of a history they keep in its memory.
+Inputs that came once have a room of their own: however many of them come, they drive out nobody who goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from threading import Lock
+from typing import Final
+
+from msgspec import Raw
+
+from .memory import Memory
+from .request import InputItem
+
+_NEW_BYTES: Final = 4 << 20
+_MOST_BYTES: Final = 32 << 20
+_COPIES: Final = 5
+"""What a history takes whose items are kept, as a multiple of its JSON: read, rendered, and to be compared."""
+_MAX_AGE_S: Final = 600.0
+Read = Callable[[Raw, int], tuple[InputItem, ...]]
+"""Reads an array of items, of which the first stands at that position of the input. Raises InvalidRequest."""
+
+
+class History:
+    """The longest input so far of one conversation: its array but for the closing bracket, and its items if kept."""
+
+    __slots__ = ("items", "memory", "used_at", "written")
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.items: tuple[InputItem, ...] = ()
+        self.memory = Memory()
+        self.used_at = 0.0
+
+
+class Resent(tuple[InputItem, ...]):
+    """An input of which the first `known` items have come before, as the first of `history`."""
+
+    history: History
+    known: int
+
+    def __new__(cls, items: Iterable[InputItem], history: History, known: int) -> Resent:
+        made = super().__new__(cls, items)
+        made.history, made.known = history, known
+        return made
+
+
+class _Room:
+    """Histories up to so many bytes of JSON, the least recently used first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._used: OrderedDict[int, History] = OrderedDict()  # by identity
+
+    def put(self, history: History, now: float) -> None:
+        history.used_at = now
+        self._used[id(history)] = history
+        self._bytes += len(history.written)
+
+    def leave(self, history: History) -> None:
+        del self._used[id(history)]
+        self._bytes -= len(history.written)
+
+    def too_much(self, now: float) -> History | None:
+        """The oldest, if it has to go."""
+        oldest = next(iter(self._used.values()), None)
+        if oldest is None or (self._bytes <= self._most_bytes and oldest.used_at > now - _MAX_AGE_S):
+            return None
+        return oldest
+
+
+class Histories:
+    """What was sent of late, up to so many bytes. Any thread may ask."""
+
+    def __init__(
+        self,
+        most_bytes: int = _MOST_BYTES,
+        new_bytes: int = _NEW_BYTES,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
+        self._lock = Lock()
+        self._sorted: list[History] = []
+        self._new = _Room(new_bytes)
+        self._kept = _Room(most_bytes // _COPIES)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def read(self, array: Raw, read: Read) -> Resent:
+        """The input of this array. Raises as `read`."""
+        written = bytes(memoryview(array)[:-1]).rstrip()
+        with self._lock:
+            history = self._take(written)
+        known = len(history.items)
+        try:
+            if not history.written:
+                items = read(array, 0)
+            else:  # from bytes of its own: what is kept must not hold the whole request
+                items = (*history.items, *_rest(written, len(history.written) if known else 0, read, known))
+        except BaseException:
+            with self._lock:
+                self._put(history)  # as it was
+            raise
+        if history.written:
+            history.items = items
+        history.written = written if items else b""
+        with self._lock:
+            self._put(history)
+        return Resent(items, history, known)
+
+    def _take(self, written: bytes) -> History:
+        """The history that this goes on with, which is nobody else's from here on; a new one where none is here.
+
+        Whatever stands between a beginning of these bytes and these bytes in their order begins with it, too: so the
+        one before is the longest of them, or has gone another way.
+        """
+        place = bisect_right(self._sorted, written, key=_written) - 1
+        if place < 0 or not written.startswith(self._sorted[place].written):
+            return History()
+        return self._leave(place)
+
+    def _leave(self, place: int) -> History:
+        history = self._sorted.pop(place)
+        self._room_of(history).leave(history)
+        return history
+
+    def _put(self, history: History) -> None:
+        if not history.written:
+            return
+        place = bisect_left(self._sorted, history.written, key=_written)
+        if place < len(self._sorted) and self._sorted[place].written == history.written:
+            self._leave(place)  # two requests at the same time
+        insort(self._sorted, history, key=_written)
+        room, now = self._room_of(history), self._now()
+        room.put(history, now)
+        while (oldest := room.too_much(now)) is not None:
+            self._leave(bisect_left(self._sorted, oldest.written, key=_written))
+
+    def _room_of(self, history: History) -> _Room:
+        return self._kept if history.items else self._new
+
+
+_written: Final = attrgetter("written")
+
+
+def _rest(written: bytes, begun: int, read: Read, first: int) -> tuple[InputItem, ...]:
+    """The items of an array, which lacks its closing bracket, from the byte on where those before have ended."""
+    rest = written[begun:].lstrip()
+    return read(Raw(b"[" + rest[1:] + b"]"), first) if rest else ()
