@@ -1,4 +1,4 @@
-"""What others make of an object, made once and forgotten with it; and of bytes that come again.
+"""What others make of an object, made once and forgotten with it; and of bytes and text that come again.
 
 For objects that come again with every request of an agent, such as its tools: whoever translates them keeps the result
 on them, and so nowhere longer than they are.
@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", str, bytes)
 
 
 def exact(encoded: bytes) -> bytes:
@@ -36,18 +37,18 @@ class Memory:
         return result
 
 
-class Kept(Generic[T]):
-    """What was made of bytes, for those that came last: of `most_bytes` of them altogether. Any thread may ask."""
+class Kept(Generic[K, T]):
+    """What was made of bytes or text, for those that came last: of `most` in length altogether. Any thread may ask."""
 
-    def __init__(self, make: Callable[[bytes], T], most_bytes: int) -> None:
+    def __init__(self, make: Callable[[K], T], most: int) -> None:
         self._make = make
-        self._most_bytes = most_bytes
-        self._made: OrderedDict[bytes, T] = OrderedDict()
-        self._bytes = 0
+        self._most = most
+        self._made: OrderedDict[K, T] = OrderedDict()
+        self._length = 0
         self._lock = Lock()
 
-    def of(self, written: bytes) -> T:
-        """What `make` gave for these very bytes, or gives now; nobody may change it. Raises as `make`."""
+    def of(self, written: K) -> T:
+        """What `make` gave for this very one, or gives now; nobody may change it. Raises as `make`."""
         with self._lock:
             if written in self._made:
                 self._made.move_to_end(written)
@@ -55,8 +56,8 @@ class Kept(Generic[T]):
         made = self._make(written)
         with self._lock:
             if written not in self._made:  # by another thread, meanwhile
-                self._bytes += len(written)
+                self._length += len(written)
                 self._made[written] = made
-            while self._bytes > self._most_bytes:
-                self._bytes -= len(self._made.popitem(last=False)[0])
+            while self._length > self._most:
+                self._length -= len(self._made.popitem(last=False)[0])
             return self._made.get(written, made)

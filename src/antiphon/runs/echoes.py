@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 
-from antiphon.protocol.memory import exact
+from antiphon.protocol.memory import Kept, exact
 from antiphon.protocol.request import CreateResponse
 from antiphon.protocol.response import Response
 from antiphon.protocol.tools import Tools
@@ -18,6 +17,7 @@ from antiphon.store.base import Echo
 _LONG: Final = 1024
 """From so many bytes of JSON on an echo is worth a row of its own, where it comes again."""
 _MAX_KEPT: Final = 64 << 10
+_MAX_KEPT_ALL: Final = 4 << 20
 _HASH_BYTES: Final = 16
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -46,12 +46,14 @@ def long_echoes(response: Response, request: CreateResponse, came_before: Callab
 def _instructions(said: str, came_before: Callable[[Hashable], bool]) -> Echo | None:
     if not came_before(hash(said)):
         return None
-    return _kept(said) if len(said) <= _MAX_KEPT else _echo(_encode(said))
+    return _kept.of(said) if len(said) <= _MAX_KEPT else _said(said)
 
 
-@lru_cache(maxsize=128)
-def _kept(said: str) -> Echo | None:
+def _said(said: str) -> Echo | None:
     return _echo(_encode(said))
+
+
+_kept: Final = Kept(_said, _MAX_KEPT_ALL)
 
 
 def _tools(response: Response, request: CreateResponse) -> Echo | None:
