@@ -156,7 +156,7 @@ def test_an_agents_request_keeps_its_budget() -> None:
     dialect, target = ChatCompletions(), Target(Vendor("v", "chat_completions", "https://a.example/v1"), "m")
     request = parse_request(next(bodies))
     turn = Turn(request, tuple(own.item for own in request.input))
-    read, sent = _counted(lambda: parse_request(next(bodies))), _counted(lambda: dialect.encode(turn, target))
+    read, sent = _counted(lambda: parse_request(next(bodies), PROJECT)), _counted(lambda: dialect.encode(turn, target))
     assert read <= 405
     assert sent <= 755
 
@@ -206,7 +206,7 @@ async def test_a_turn_costs_what_it_adds_to_what_was_sent(tmp_path: Path, name: 
     for number in range(100):
         body = msgspec.json.encode({"model": "m", "input": said, "store": False})
         with Counter() as counter:
-            request = parse_request(body)
+            request = parse_request(body, PROJECT)
             request_tokens(request)
             context = await build_context(request, ports, Origin(PROJECT), Holding(None))
             dialect.encode(context.turn(request), target)

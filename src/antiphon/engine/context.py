@@ -116,7 +116,7 @@ class _History:
 
     def recall(self, sent: Resent) -> None:
         """What the client has sent before this request, and sends again with it. Raises as `grown`."""
-        self.known = known_again(sent, self._origin.project, self.resolver)
+        self.known = known_again(sent, self.resolver)
         self.recalled = 0 if self.known is None else sent.known
 
     async def _entries_of(self, chain: Sequence[Link]) -> list[Entry]:

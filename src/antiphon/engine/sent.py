@@ -18,7 +18,7 @@ from .history import Opener, grown, in_parts
 
 @dataclass(slots=True, eq=False)
 class _Said:
-    """The first `length` items of a history as a project says them; None where they cannot be known."""
+    """The first `length` items of a history; None where they cannot be known."""
 
     growing: Growing | None = field(default_factory=Growing)
     length: int = 0
@@ -27,11 +27,14 @@ class _Said:
 _SAID: Final = object()
 
 
-def known_again(sent: Resent, project: str, opener: Opener) -> Known | None:
-    """What was sent before; None if it is nothing, or later turns may say it otherwise. Raises as `grown`."""
+def known_again(sent: Resent, opener: Opener) -> Known | None:
+    """What was sent before; None if it is nothing, or later turns may say it otherwise. Raises as `grown`.
+
+    `opener` is the project's that has sent it.
+    """
     if not sent.known:
         return None
-    said = sent.history.memory.once(_SAID, dict[str, _Said]).setdefault(project, _Said())
+    said = sent.history.memory.once(_SAID, _Said)
     growing, said.growing = said.growing, None
     if growing is None:
         return None

@@ -40,8 +40,11 @@ _MOST_KEPT_BYTES: Final = 1 << 20
 _histories: Final = Histories()
 
 
-def parse_request(body: bytes) -> CreateResponse:
-    """The request, or InvalidRequest that names what is wrong, where, and what would be right."""
+def parse_request(body: bytes, sender: str | None = None) -> CreateResponse:
+    """The request, or InvalidRequest that names what is wrong, where, and what would be right.
+
+    `sender` is who may send the same input again, and more: what is read of it is kept for them.
+    """
     try:
         check_utf8(body)
         wire = _decode(body)
@@ -52,7 +55,7 @@ def parse_request(body: bytes) -> CreateResponse:
     if not wire.model and (wire.model is not None or wire.prompt is None):
         raise _no_model(wire.model)
     try:
-        return _read(wire, wire.model or "")
+        return _read(wire, wire.model or "", sender)
     except (UnicodeDecodeError, RecursionError) as error:
         raise not_json(error) from error
 
@@ -107,8 +110,8 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
     return None
 
 
-def _read(wire: Wire, model: str) -> CreateResponse:
-    own = _own(wire.input) if _is_said(wire.input) else ()
+def _read(wire: Wire, model: str, sender: str | None) -> CreateResponse:
+    own = _own(wire.input, sender) if _is_said(wire.input) else ()
     declared = read_tools(wire.tools) if wire.tools else NONE_DECLARED
     choice = _choice(wire, declared.tools, own)
     _refuse_later(wire)
@@ -116,11 +119,11 @@ def _read(wire: Wire, model: str) -> CreateResponse:
     return _request(wire, model, own, declared, choice)
 
 
-def _own(raw: Raw) -> tuple[InputItem, ...]:
+def _own(raw: Raw, sender: str | None) -> tuple[InputItem, ...]:
     """`input`; a history of some length is probably sent again."""
     array = memoryview(raw)
-    if _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
-        return _histories.read(raw, read_items)
+    if sender is not None and _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
+        return _histories.read(sender, raw, read_items)
     return tuple([InputItem(item, raw) for item, raw in read_input(raw, schema.MAX_INPUT_CHARACTERS)])
 
 

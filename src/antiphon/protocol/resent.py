@@ -4,14 +4,15 @@
     [a, b, c]             begins with the very bytes of that: somebody goes on, and what was read is kept, too
     [a, b, c, d, e]       d and e are read, and all of it is kept in its place
 
-Told by bytes alone, so nothing can be found that is not there. What others make of a history they keep in its memory.
+Told by bytes alone, so nothing can be found that is not there; and among what the same sender has sent, so that nobody
+can tell by the time an answer takes what others say. What is made of a history is kept in its memory.
 Inputs that came once have a room of their own: however many of them come, they drive out nobody who goes on.
 """
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
@@ -33,11 +34,12 @@ Read = Callable[[Raw, int], tuple[InputItem, ...]]
 
 
 class History:
-    """The longest input so far of one conversation: its array but for the closing bracket, and its items if kept."""
+    """A conversation's longest input so far: its array but for the closing bracket, and its items if they are kept."""
 
-    __slots__ = ("items", "memory", "used_at", "written")
+    __slots__ = ("items", "memory", "sender", "used_at", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, sender: str) -> None:
+        self.sender = sender
         self.written = b""
         self.items: tuple[InputItem, ...] = ()
         self.memory = Memory()
@@ -99,11 +101,11 @@ class Histories:
     def __len__(self) -> int:
         return len(self._sorted)
 
-    def read(self, array: Raw, read: Read) -> Resent:
+    def read(self, sender: str, array: Raw, read: Read) -> Resent:
         """The input of this array. Raises as `read`."""
         written = bytes(memoryview(array)[:-1]).rstrip()
         with self._lock:
-            history = self._take(written)
+            history = self._take(sender, written)
         known = len(history.items)
         try:
             if not history.written:
@@ -121,15 +123,15 @@ class Histories:
             self._put(history)
         return Resent(items, history, known)
 
-    def _take(self, written: bytes) -> History:
+    def _take(self, sender: str, written: bytes) -> History:
         """The history that this goes on with, which is nobody else's from here on; a new one where none is here.
 
         Whatever stands between a beginning of these bytes and these bytes in their order begins with it, too: so the
         one before is the longest of them, or has gone another way.
         """
-        place = bisect_right(self._sorted, written, key=_written) - 1
-        if place < 0 or not written.startswith(self._sorted[place].written):
-            return History()
+        place = bisect_right(self._sorted, (sender, written), key=_order) - 1
+        if place < 0 or self._sorted[place].sender != sender or not written.startswith(self._sorted[place].written):
+            return History(sender)
         return self._leave(place)
 
     def _leave(self, place: int) -> History:
@@ -140,20 +142,20 @@ class Histories:
     def _put(self, history: History) -> None:
         if not history.written:
             return
-        place = bisect_left(self._sorted, history.written, key=_written)
-        if place < len(self._sorted) and self._sorted[place].written == history.written:
+        place = bisect_left(self._sorted, _order(history), key=_order)
+        if place < len(self._sorted) and _order(self._sorted[place]) == _order(history):
             self._leave(place)  # two requests at the same time
-        insort(self._sorted, history, key=_written)
+        self._sorted.insert(place, history)
         room, now = self._room_of(history), self._now()
         room.put(history, now)
         while (oldest := room.too_much(now)) is not None:
-            self._leave(bisect_left(self._sorted, oldest.written, key=_written))
+            self._leave(bisect_left(self._sorted, _order(oldest), key=_order))
 
     def _room_of(self, history: History) -> _Room:
         return self._kept if history.items else self._new
 
 
-_written: Final = attrgetter("written")
+_order: Final = attrgetter("sender", "written")
 
 
 def _rest(written: bytes, begun: int, read: Read, first: int) -> tuple[InputItem, ...]:

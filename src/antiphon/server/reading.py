@@ -26,19 +26,19 @@ class RequestReader:
         """The request, and its body as it may be read again without prompts and spellings. Raises ApiError."""
         # Decoding is quick; tens of megabytes of it would still hold up every other stream.
         if len(body) < _LARGE_BYTES:
-            request, body = self._parse(body)
+            request, body = self._parse(body, project)
         else:
-            request, body = await asyncio.to_thread(self._parse, body)
+            request, body = await asyncio.to_thread(self._parse, body, project)
         if request.prompt is None:
             return request, body
         body = await self._prompts.apply(project, request.prompt, body)
-        return parse_request(body), body
+        return parse_request(body, project), body
 
-    def _parse(self, body: bytes) -> tuple[CreateResponse, bytes]:
+    def _parse(self, body: bytes, project: str) -> tuple[CreateResponse, bytes]:
         try:
-            return parse_request(body), body
+            return parse_request(body, project), body
         except InvalidRequest:
             respelled = respell(body, self._spellings)
             if respelled is None:
                 raise
-            return parse_request(respelled), respelled
+            return parse_request(respelled, project), respelled

@@ -35,9 +35,9 @@ class Client:
         self.histories = histories or Histories()
         self.ports = ports_of(store, Links())
 
-    def request(self, items: list[Json]) -> CreateResponse:
+    def request(self, items: list[Json], project: str = PROJECT) -> CreateResponse:
         array = msgspec.Raw(msgspec.json.encode(items))
-        return CreateResponse(model="m", input=self.histories.read(array, read_items))
+        return CreateResponse(model="m", input=self.histories.read(project, array, read_items))
 
     async def context(self, request: CreateResponse, project: str = PROJECT) -> Context | str:
         try:
@@ -47,7 +47,7 @@ class Client:
 
     async def contexts(self, items: list[Json], project: str = PROJECT) -> tuple[Context, Context] | str:
         """As it is known, and anew; or what both are told."""
-        request = self.request(items)
+        request = self.request(items, project)
         assert request_tokens(request) == request_tokens(msgspec.structs.replace(request, input=tuple(request.input)))
         known = await self.context(request, project)
         anew = await self.context(msgspec.structs.replace(request, input=tuple(request.input)), project)

@@ -17,6 +17,7 @@ from antiphon.protocol.request import InputItem
 from antiphon.protocol.resent import Histories, Resent
 
 Json = dict[str, Any]
+ME = "proj_a"
 
 
 class Clock:
@@ -53,7 +54,7 @@ def test_only_what_is_new_is_read_once_a_conversation_goes_on() -> None:
     items = [said("a"), said("b")]
     for known, read in ((0, 2), (0, 4), (4, 2), (6, 2)):
         reader.count = 0
-        found = histories.read(written(items), reader)
+        found = histories.read(ME, written(items), reader)
         assert (found.known, reader.count) == (known, read)
         assert found == read_items(written(items), 0)
         items += [said("an answer", "assistant"), said("a question")]
@@ -63,7 +64,7 @@ def test_only_what_is_new_is_read_once_a_conversation_goes_on() -> None:
 def test_the_same_input_once_more_is_known_whole() -> None:
     histories, reader = Histories(), Reader()
     items = written([said("a"), said("b")])
-    found = [histories.read(items, reader) for _ in range(4)]
+    found = [histories.read(ME, items, reader) for _ in range(4)]
     assert [one.known for one in found] == [0, 0, 2, 2]
     assert reader.count == 4
     assert found[3][0].item is found[1][0].item
@@ -88,7 +89,7 @@ def test_whatever_was_sent_before_what_is_read_is_what_was_sent(seed: int) -> No
         except InvalidRequest as refusal:
             expected = str(refusal)
         try:
-            found: object = histories.read(array, read_items)
+            found: object = histories.read(ME, array, read_items)
             conversations.append(items)
         except InvalidRequest as refusal:
             found = str(refusal)
@@ -101,11 +102,11 @@ def test_input_that_is_refused_leaves_what_is_kept_as_it_was() -> None:
     histories, reader = Histories(), Reader()
     good = [said("a"), said("b")]
     for _ in range(2):
-        histories.read(written(good), reader)
+        histories.read(ME, written(good), reader)
     with pytest.raises(InvalidRequest) as refusal:
-        histories.read(written([*good, said("c", "nobody")]), reader)
+        histories.read(ME, written([*good, said("c", "nobody")]), reader)
     assert refusal.value.param == "input[2].role"
-    found = histories.read(written([*good, said("c")]), reader)
+    found = histories.read(ME, written([*good, said("c")]), reader)
     assert found.known == 2
 
 
@@ -113,11 +114,11 @@ def test_inputs_that_come_once_drive_out_nobody_who_goes_on() -> None:
     histories, reader = Histories(most_bytes=100_000, new_bytes=10_000), Reader()
     items = [said("a"), said("b")]
     for _ in range(2):
-        histories.read(written(items), reader)
+        histories.read(ME, written(items), reader)
     for number in range(100):
-        histories.read(written([said(f"{number} {'x' * 1_000}")]), reader)
+        histories.read(ME, written([said(f"{number} {'x' * 1_000}")]), reader)
     assert len(histories) < 12
-    assert histories.read(written([*items, said("c")]), reader).known == 2
+    assert histories.read(ME, written([*items, said("c")]), reader).known == 2
 
 
 def test_the_least_recently_used_goes_when_there_is_too_much() -> None:
@@ -125,20 +126,20 @@ def test_the_least_recently_used_goes_when_there_is_too_much() -> None:
     several = [[said(f"{number} {'x' * 2_000}")] for number in range(6)]
     for items in several:
         for _ in range(2):
-            histories.read(written(items), reader)
-    known = [histories.read(written([*items, said("more")]), reader).known for items in several[-4:]]
+            histories.read(ME, written(items), reader)
+    known = [histories.read(ME, written([*items, said("more")]), reader).known for items in several[-4:]]
     assert known == [1, 1, 1, 1]
-    assert histories.read(written([*several[0], said("more")]), reader).known == 0
+    assert histories.read(ME, written([*several[0], said("more")]), reader).known == 0
 
 
 def test_what_is_old_goes() -> None:
     clock = Clock()
     histories, reader = Histories(now=clock), Reader()
     for _ in range(2):
-        histories.read(written([said("a")]), reader)
+        histories.read(ME, written([said("a")]), reader)
     clock.now += 601
     for _ in range(2):
-        histories.read(written([said("b")]), reader)
+        histories.read(ME, written([said("b")]), reader)
     assert len(histories) == 1
 
 
@@ -146,9 +147,9 @@ def test_what_is_old_goes() -> None:
 def test_an_empty_array_is_kept_by_nobody(array: bytes) -> None:
     histories = Histories()
     for _ in range(3):
-        assert histories.read(msgspec.Raw(array), read_items) == ()
+        assert histories.read(ME, msgspec.Raw(array), read_items) == ()
     assert len(histories) == 0
-    assert histories.read(written([said("a")]), read_items)[0].item == read_items(written([said("a")]), 0)[0].item
+    assert histories.read(ME, written([said("a")]), read_items)[0].item == read_items(written([said("a")]), 0)[0].item
 
 
 def test_many_threads_at_once_read_what_was_sent() -> None:
@@ -160,7 +161,7 @@ def test_many_threads_at_once_read_what_was_sent() -> None:
         for _ in range(150):
             items = [*items, said(str(random.randrange(2)))] if len(items) < 30 else items[:5]
             array = written(items)
-            assert histories.read(array, read_items) == read_items(array, 0)
+            assert histories.read(ME, array, read_items) == read_items(array, 0)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(talk, range(8)))
@@ -173,11 +174,28 @@ def test_what_is_kept_holds_nothing_else_of_a_request() -> None:
     for number in range(4):
         body = msgspec.json.encode({"model": "m", "input": items, "instructions": str(number)})
         alone = sys.getrefcount(body)
-        assert isinstance(parse_request(body).input, Resent)
+        assert isinstance(parse_request(body, ME).input, Resent)
         assert sys.getrefcount(body) == alone
         items.append({"type": "web_search_call", "id": f"ws_{number + 2}", "status": "completed"})
 
 
 def test_a_short_input_is_not_worth_it() -> None:
-    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": [said("a")]})).input, Resent)
-    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": "a" * 9_000})).input, Resent)
+    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": [said("a")]}), ME).input, Resent)
+    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": "a" * 9_000}), ME).input, Resent)
+
+
+def test_a_sender_is_told_nothing_of_what_others_have_sent() -> None:
+    histories, reader = Histories(), Reader()
+    items = written([said("a"), said("b")])
+    for _ in range(3):
+        for sender in ("proj_b", ME, "", "proj_aa"):
+            reader.count = 0
+            found = histories.read(sender, items, reader)
+            assert (found.known == 0) == (reader.count == 2)
+            assert found.history.sender == sender
+    assert len(histories) == 4
+
+
+def test_what_nobody_is_said_to_send_is_not_kept() -> None:
+    body = msgspec.json.encode({"model": "m", "input": [said("a" * 5_000)]})
+    assert not any(isinstance(parse_request(body).input, Resent) for _ in range(3))
