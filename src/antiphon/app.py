@@ -23,8 +23,11 @@ from antiphon.access.projects import Projects
 from antiphon.access.secret import Secret, load_secret
 from antiphon.config import Settings
 from antiphon.engine.carrier import Sealer
+from antiphon.engine.conversations import Conversations
+from antiphon.engine.links import Links
 from antiphon.engine.ports import Ports
 from antiphon.protocol.errors import ConfigError
+from antiphon.protocol.resent import Histories
 from antiphon.protocol.spellings import Spellings
 from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName
@@ -213,6 +216,8 @@ def _ports(
         events_s=int(settings.events_hours * 3600),
         cost=Prices(settings.prices).cost,
         fetch_media=media.fetch,
+        links=Links(max_bytes=settings.max_known_bytes // 2),
+        conversations=Conversations(max_bytes=settings.max_known_bytes // 4),
     )
 
 
@@ -223,7 +228,8 @@ def edge_of(settings: Settings, keys: Keys, router: Router, worker: Worker, outb
     allow_private = settings.webhooks_allow_private
     idempotency = Idempotency(store, lease_s=ports.lease_s, max_body_bytes=limit)
     edges = Edges(limit, settings.heartbeat_s)
-    reader = RequestReader(Prompts(store), _spellings(settings))
+    histories = Histories(max_bytes=settings.max_known_bytes // 4)
+    reader = RequestReader(Prompts(store), _spellings(settings), histories)
     openapi = OpenApiEndpoint(lambda: routes.routes)
     routes = RouteTable(
         (

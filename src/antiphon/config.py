@@ -81,6 +81,15 @@ SETTINGS: Final = (
         least=1,
     ),
     Setting(
+        "max_known_bytes",
+        "limits",
+        "max_known_bytes",
+        int,
+        128 << 20,
+        "What one process keeps in memory to go on with conversations, in bytes: half for chains.",
+        least=0,
+    ),
+    Setting(
         "max_responses", "limits", "max_responses", int, 4_000, "Responses that one process makes at once.", least=1
     ),
     Setting("connect_s", "timeouts", "connect_s", float, 10.0, "Seconds to connect to a provider.", least=0.01),
@@ -233,6 +242,7 @@ class Settings:
     max_body_bytes: int = 64 << 20
     max_bodies_bytes: int = 512 << 20
     max_context_bytes: int = 256 << 20
+    max_known_bytes: int = 128 << 20
     max_responses: int = 4_000
     heartbeat_s: float = 15.0
     retention_days: int = 30

@@ -11,6 +11,7 @@ import itertools
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -32,6 +33,7 @@ from antiphon.engine.growing import Growing
 from antiphon.engine.holding import Holding
 from antiphon.engine.links import Links
 from antiphon.protocol.parsing import parse_request
+from antiphon.protocol.resent import Histories
 from antiphon.protocol.response import new_response
 from antiphon.providers.anthropic import Anthropic
 from antiphon.providers.base import Dialect, DialectName, HttpRequest, Target, Turn, Vendor
@@ -152,11 +154,11 @@ def test_an_agents_request_keeps_its_budget() -> None:
             items = [{"role": "user", "content": f"I am {number}."}, *AGENT_ITEMS]
             yield msgspec.json.encode({"model": "m", "tools": AGENT_TOOLS, "input": items})
 
-    bodies = agents()
+    bodies, recall = agents(), partial(Histories().read, PROJECT)
     dialect, target = ChatCompletions(), Target(Vendor("v", "chat_completions", "https://a.example/v1"), "m")
     request = parse_request(next(bodies))
     turn = Turn(request, tuple(own.item for own in request.input))
-    read, sent = _counted(lambda: parse_request(next(bodies), PROJECT)), _counted(lambda: dialect.encode(turn, target))
+    read, sent = _counted(lambda: parse_request(next(bodies), recall)), _counted(lambda: dialect.encode(turn, target))
     assert read <= 405
     assert sent <= 755
 
@@ -202,11 +204,12 @@ def test_a_turn_costs_what_it_adds_to_its_chain(name: DialectName) -> None:
 async def test_a_turn_costs_what_it_adds_to_what_was_sent(tmp_path: Path, name: DialectName) -> None:
     store = await open_sqlite(tmp_path / "a.db")
     dialect, target = dialects()[name], Target(Vendor("v", name, "https://a.example", scope="s"), "m")
+    recall = partial(Histories().read, PROJECT)
     ports, said, costs = ports_of(store, Links()), [{"role": "user", "content": f"I use {name}." * 400}], list[int]()
     for number in range(100):
         body = msgspec.json.encode({"model": "m", "input": said, "store": False})
         with Counter() as counter:
-            request = parse_request(body, PROJECT)
+            request = parse_request(body, recall)
             request_tokens(request)
             context = await build_context(request, ports, Origin(PROJECT), Holding(None))
             dialect.encode(context.turn(request), target)

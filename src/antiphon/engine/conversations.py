@@ -1,7 +1,7 @@
 """Conversations that were answered of late, so that their next turn reads only what was added since.
 
 What is known of one stands while the store has counted no more removals of its items: items never change. Bounded in
-bytes of stored JSON (read, and as it is written for a model, it takes three to four times that) and in age.
+bytes and in age.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from .growing import Growing, Known
 from .history import Opener, grown
 from .recent import Recent
 
-_MAX_BYTES: Final = 16 << 20
+_MAX_BYTES: Final = 32 << 20
+_COPIES: Final = 4
+"""What a conversation takes in memory, as a multiple of its stored JSON: read, and as it is written for a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Conversations:
             return Said(entries, items_bytes(items))
         kept.add(items, growing, row.next_position)
         check_context(kept.size_bytes, store.max_context_bytes)
-        if self._kept.fits(kept.size_bytes):
-            self._kept.put(row.id, kept, kept.size_bytes)
+        if self._kept.fits(_COPIES * kept.size_bytes):
+            self._kept.put(row.id, kept, _COPIES * kept.size_bytes)
         self._kept.make_room()
         known = kept.growing.known()
         return Said(known.entries, kept.size_bytes, known)

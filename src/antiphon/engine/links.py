@@ -24,7 +24,7 @@ from .growing import Growing, Known
 from .history import Link, Opener, followed
 from .recent import Recent
 
-_MAX_BYTES: Final = 24 << 20
+_MAX_BYTES: Final = 64 << 20
 _LINK_BYTES: Final = 1024
 """What a link takes beside what is stored of it."""
 _COPIES: Final = 3

@@ -8,7 +8,7 @@ Source: reference "responses.create parameters" and "Errors, headers, retries".
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -20,7 +20,7 @@ from .explain import check_id, explain, invalid, missing_parameter, not_json, un
 from .item_parsing import parse_item, parse_items, read_input, read_items
 from .items import DECLARATIONS
 from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
-from .resent import Histories
+from .resent import Read, Resent
 from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
 from .tools import Tool, ToolChoice
 from .utf8 import check_utf8
@@ -28,6 +28,8 @@ from .utf8 import check_utf8
 Raw = msgspec.Raw
 Wire = schema.RequestWire
 
+Recall = Callable[[Raw, Read], Resent]
+"""`Histories.read` for one sender."""
 _decode: Final = msgspec.json.Decoder(Wire).decode
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _types: Final = typing.get_type_hints(Wire, include_extras=True)
@@ -37,13 +39,12 @@ _NULL: Final = b"null"
 _BRACKET: Final = ord("[")
 _LEAST_KEPT_BYTES: Final = 4 << 10
 _MOST_KEPT_BYTES: Final = 1 << 20
-_histories: Final = Histories()
 
 
-def parse_request(body: bytes, sender: str | None = None) -> CreateResponse:
+def parse_request(body: bytes, recall: Recall | None = None) -> CreateResponse:
     """The request, or InvalidRequest that names what is wrong, where, and what would be right.
 
-    `sender` is who may send the same input again, and more: what is read of it is kept for them.
+    `recall` knows what the same sender has sent before, and keeps what is read of the input.
     """
     try:
         check_utf8(body)
@@ -55,7 +56,7 @@ def parse_request(body: bytes, sender: str | None = None) -> CreateResponse:
     if not wire.model and (wire.model is not None or wire.prompt is None):
         raise _no_model(wire.model)
     try:
-        return _read(wire, wire.model or "", sender)
+        return _read(wire, wire.model or "", recall)
     except (UnicodeDecodeError, RecursionError) as error:
         raise not_json(error) from error
 
@@ -110,8 +111,8 @@ def _field_fault(name: str, fields: dict[str, Raw]) -> InvalidRequest | None:
     return None
 
 
-def _read(wire: Wire, model: str, sender: str | None) -> CreateResponse:
-    own = _own(wire.input, sender) if _is_said(wire.input) else ()
+def _read(wire: Wire, model: str, recall: Recall | None) -> CreateResponse:
+    own = _own(wire.input, recall) if _is_said(wire.input) else ()
     declared = read_tools(wire.tools) if wire.tools else NONE_DECLARED
     choice = _choice(wire, declared.tools, own)
     _refuse_later(wire)
@@ -119,11 +120,11 @@ def _read(wire: Wire, model: str, sender: str | None) -> CreateResponse:
     return _request(wire, model, own, declared, choice)
 
 
-def _own(raw: Raw, sender: str | None) -> tuple[InputItem, ...]:
+def _own(raw: Raw, recall: Recall | None) -> tuple[InputItem, ...]:
     """`input`; a history of some length is probably sent again."""
     array = memoryview(raw)
-    if sender is not None and _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
-        return _histories.read(sender, raw, read_items)
+    if recall is not None and _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
+        return recall(raw, read_items)
     return tuple([InputItem(item, raw) for item, raw in read_input(raw, schema.MAX_INPUT_CHARACTERS)])
 
 

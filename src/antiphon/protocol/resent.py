@@ -24,8 +24,9 @@ from msgspec import Raw
 from .memory import Memory
 from .request import InputItem
 
-_NEW_BYTES: Final = 4 << 20
-_MOST_BYTES: Final = 32 << 20
+_MAX_BYTES: Final = 32 << 20
+_NEW_SHARE: Final = 8
+"""The part of it that is for inputs which came once, as 1/n: they are bytes alone."""
 _COPIES: Final = 5
 """What a history takes whose items are kept, as a multiple of its JSON: read, rendered, and to be compared."""
 _MAX_AGE_S: Final = 600.0
@@ -84,19 +85,14 @@ class _Room:
 
 
 class Histories:
-    """What was sent of late, up to so many bytes. Any thread may ask."""
+    """What was sent of late, up to so many bytes of memory. Any thread may ask."""
 
-    def __init__(
-        self,
-        most_bytes: int = _MOST_BYTES,
-        new_bytes: int = _NEW_BYTES,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = Lock()
         self._sorted: list[History] = []
-        self._new = _Room(new_bytes)
-        self._kept = _Room(most_bytes // _COPIES)
+        self._new = _Room(max_bytes // _NEW_SHARE)
+        self._kept = _Room((max_bytes - max_bytes // _NEW_SHARE) // _COPIES)
 
     def __len__(self) -> int:
         return len(self._sorted)

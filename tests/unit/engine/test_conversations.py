@@ -128,7 +128,7 @@ async def test_a_conversation_that_was_deleted_is_forgotten(store: Store) -> Non
 
 async def test_the_least_used_and_the_oldest_leave(store: Store) -> None:
     now = [0.0]
-    known, asked = Conversations(max_bytes=8_000, now=lambda: now[0]), Asked(store)
+    known, asked = Conversations(max_bytes=32_000, now=lambda: now[0]), Asked(store)
     for name in "abcdef":
         await begun(store, name, item(name, 1_600))
     for name in "abcdabe":

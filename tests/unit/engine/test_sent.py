@@ -100,7 +100,7 @@ async def test_what_was_sent_before_changes_no_context(store: Store, seed: int) 
     await save(store, stored.row, usage(stored.row))
     told = [item for item in msgspec.json.decode(stored.row.body)["output"] if "call_id" not in item]
     told = told or [{"type": "reasoning", "id": "rs_1", "summary": []}]
-    small = Histories(most_bytes=200_000, new_bytes=20_000)
+    small = Histories(max_bytes=200_000)
     client = Client(store, small if seed % 4 == 3 else None)
     conversations: list[list[Json]] = [[PLAIN]]
     resumed = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_the_same_input_once_more_is_known_whole() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_was_sent_before_what_is_read_is_what_was_sent(seed: int) -> None:
-    random, histories = Random(seed), Histories(most_bytes=20_000, new_bytes=2_000)
+    random, histories = Random(seed), Histories(max_bytes=24_000)
     conversations: list[list[Json]] = [[]]
     known = 0
     for number in range(300):
@@ -111,7 +112,7 @@ def test_input_that_is_refused_leaves_what_is_kept_as_it_was() -> None:
 
 
 def test_inputs_that_come_once_drive_out_nobody_who_goes_on() -> None:
-    histories, reader = Histories(most_bytes=100_000, new_bytes=10_000), Reader()
+    histories, reader = Histories(max_bytes=80_000), Reader()
     items = [said("a"), said("b")]
     for _ in range(2):
         histories.read(ME, written(items), reader)
@@ -122,7 +123,7 @@ def test_inputs_that_come_once_drive_out_nobody_who_goes_on() -> None:
 
 
 def test_the_least_recently_used_goes_when_there_is_too_much() -> None:
-    histories, reader = Histories(most_bytes=50_000), Reader()
+    histories, reader = Histories(max_bytes=57_200), Reader()
     several = [[said(f"{number} {'x' * 2_000}")] for number in range(6)]
     for items in several:
         for _ in range(2):
@@ -153,7 +154,7 @@ def test_an_empty_array_is_kept_by_nobody(array: bytes) -> None:
 
 
 def test_many_threads_at_once_read_what_was_sent() -> None:
-    histories = Histories(most_bytes=60_000, new_bytes=6_000)
+    histories = Histories(max_bytes=64_000)
 
     def talk(seed: int) -> None:
         random = Random(seed)
@@ -170,18 +171,21 @@ def test_many_threads_at_once_read_what_was_sent() -> None:
 
 
 def test_what_is_kept_holds_nothing_else_of_a_request() -> None:
+    recall = partial(Histories().read, ME)
     items = [said("x" * 5_000), {"type": "web_search_call", "id": "ws_1", "status": "completed"}]
     for number in range(4):
         body = msgspec.json.encode({"model": "m", "input": items, "instructions": str(number)})
         alone = sys.getrefcount(body)
-        assert isinstance(parse_request(body, ME).input, Resent)
+        assert isinstance(parse_request(body, recall).input, Resent)
         assert sys.getrefcount(body) == alone
         items.append({"type": "web_search_call", "id": f"ws_{number + 2}", "status": "completed"})
 
 
 def test_a_short_input_is_not_worth_it() -> None:
-    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": [said("a")]}), ME).input, Resent)
-    assert not isinstance(parse_request(msgspec.json.encode({"model": "m", "input": "a" * 9_000}), ME).input, Resent)
+    recall = partial(Histories().read, ME)
+    for value in ([said("a")], "a" * 9_000):
+        body = msgspec.json.encode({"model": "m", "input": value})
+        assert not any(isinstance(parse_request(body, recall).input, Resent) for _ in range(3))
 
 
 def test_a_sender_is_told_nothing_of_what_others_have_sent() -> None:
