@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import aiohttp
 import msgspec
 import pytest
 from tests.api.test_api_state import LOOK, THINKERS
 from tests.harness.client import Client, Json
-from tests.harness.process import DIALECTS
+from tests.harness.process import DIALECTS, ServerProcess
 from tests.upstream.script import Call, Say, Script, Think
 from tests.upstream.server import Upstream
 
@@ -68,3 +71,19 @@ async def test_what_is_wrong_with_the_latest_is_said_by_its_place(client: Client
     assert "call_0" in answer.body["error"]["message"]
     upstream.queue("m1", Script((Say("Hi."),)))
     await client.create({"model": "chat/m1", "input": [*history, {"role": "user", "content": "y"}]})
+
+
+async def test_a_server_that_keeps_nothing_answers_the_same(
+    new_server: Callable[..., ServerProcess], http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    client = Client(http, new_server(env={"ANTIPHON_MAX_KNOWN_BYTES": "0"}).url)
+    history: list[Json] = [{"role": "user", "content": f"word0. {LONG}"}]
+    previous: Json = {}
+    for number in range(1, 5):
+        upstream.queue("m1", *(Script((Say(f"word{number}."),)) for _ in range(2)))
+        previous = await client.create({"model": "chat/m1", "input": history[-1:]} | previous)
+        chained = upstream.requests("m1")[-1].raw
+        await client.create({"model": "chat/m1", "input": history, "store": False})
+        assert upstream.requests("m1")[-1].raw == chained
+        history += [*previous["output"], {"role": "user", "content": f"So {number}?"}]
+        previous = {"previous_response_id": previous["id"]}
