@@ -26,6 +26,7 @@ measured again are from the run before.
 - *nginx*: `proxy_buffering off`, keep-alive, one worker; it passes the provider's answer through, and keeps nothing.
 - *relay*: `bench/relay.py`, the server and the upstream wire that Antiphon stands on, and nothing else.
 - *stateless*: `store: false`, the ledger line is committed before the answer; *full*: and the response.
+- A request of 60 KB is an agent's, with 30 tools, and each is of another conversation; so is the context of turn 200.
 - At its limit a gateway finds its clients and its provider awake if it is as fast as they are, as nginx is; a slower
   one wakes them for every request. At the same rate both do.
 - *Peers* are asked the same Responses requests, and pass them on to a provider that speaks Responses: LiteLLM (one key,

@@ -13,7 +13,7 @@ import http.client
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -111,6 +111,7 @@ def chains(bench: Bench) -> None:
     whole = {"sqlite": request_file("chain-whole", body_history("chat/n10", 200, store=False))}
     bench.compare("The context of turn 200 sent by the client", whole, lambda one: one.cpu_us, "CPU us", connections=8)
     _conversations(bench, target)
+    _cold(bench)
 
 
 def _conversations(bench: Bench, target: Target) -> None:
@@ -126,6 +127,12 @@ def _conversations(bench: Bench, target: Target) -> None:
     }
     for name, turn in kinds.items():
         bench.note(name, "CPU us", _growth(target, turn)[0])
+    found, _ = _growth(target, partial(_turn_after, target), 64, ((1, 10, "1-10"), (11, 90, ""), (91, 100, "91-100")))
+    bench.note("Turn N of 64 conversations that go on", "CPU us", found)
+
+
+def _cold(bench: Bench) -> None:
+    """The whole past of a conversation at once."""
     mock = bench.targets["direct"].port
     cold = start_antiphon("cold", FOLDER, mock)
     _, latest = _growth(cold, partial(_turn_after, cold))
@@ -147,18 +154,20 @@ def _conversations(bench: Bench, target: Target) -> None:
     cold.stop()
 
 
-def _growth(target: Target, turn: Callable[..., T]) -> tuple[dict[str, float], list[T | None]]:
-    """What the turns cost, and where the conversations stand then."""
+def _growth(
+    target: Target, turn: Callable[..., T], count: int = _CONVERSATIONS, turns: Sequence[tuple[int, int, str]] = _TURNS
+) -> tuple[dict[str, float], list[T | None]]:
+    """What the named turns of so many conversations cost, and where they stand after the last."""
     found: dict[str, float] = {}
-    latest: list[T | None] = [None] * _CONVERSATIONS
+    latest: list[T | None] = [None] * count
     connections = [http.client.HTTPConnection("127.0.0.1", target.port, timeout=30) for _ in latest]
-    with ThreadPoolExecutor(_CONVERSATIONS) as pool:
-        for first, last, name in _TURNS:
+    with ThreadPoolExecutor(count) as pool:
+        for first, last, name in turns:
             before = target.cpu_s()
             for _ in range(first, last + 1):
                 latest = list(pool.map(turn, latest, connections))
             if name:
-                found[name] = (target.cpu_s() - before) / (last + 1 - first) / _CONVERSATIONS * 1e6
+                found[name] = (target.cpu_s() - before) / (last + 1 - first) / count * 1e6
     for connection in connections:
         connection.close()
     return found, latest
