@@ -19,6 +19,8 @@ from antiphon.cli.guarded_http import GuardedHttp
 from antiphon.cli.guarded_socket import GuardedSocket
 from antiphon.runs.intake import Intake
 
+WAIT_S = 30.0
+"""For what comes sooner or never; a hundred thousand frames take seconds where the machine is busy."""
 UPGRADE = (
     b"GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
     b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -80,7 +82,7 @@ class Wire:
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             first, size = await self._reader.readexactly(2)
             if size == 126:
                 size = int.from_bytes(await self._reader.readexactly(2), "big")
@@ -88,7 +90,7 @@ class Wire:
 
     async def rest(self) -> bytes:
         """All until the server closes."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             return await self._reader.read()
 
     async def refusal(self) -> tuple[int, str, int]:
@@ -150,13 +152,13 @@ class Stage:
             finally:
                 for wire in wires:
                     wire.writer.transport.abort()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(WAIT_S):
                     while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
                         await asyncio.sleep(0.01)
 
     async def holds(self, size_bytes: int) -> None:
         """Wait until the process holds so much."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while self.intake.held_bytes != size_bytes:  # noqa: ASYNC110 - a count tells nobody that it changed
                 await asyncio.sleep(0.01)
 
