@@ -188,7 +188,7 @@ def _check_part(part: it.ContentPart, path: str) -> None:
         )
 
 
-def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspec.Raw], ...]:
+def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
     """The `input` parameter: a string is one user message, a list is read item by item."""
     first = bytes(memoryview(raw)[:1])
     if first == b'"':
@@ -200,10 +200,10 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[tuple[it.Item, msgspe
                 "string_above_max_length",
             )
         message = it.Message("user", text)
-        return ((message, Raw(msgspec.json.encode(message))),)
+        return (InputItem(message, Raw(msgspec.json.encode(message))),)
     if first != b"[":
         raise wrong_type("input", "str | array", _json_type(first))
-    return tuple(read_item(row, f"input[{position}]") for position, row in enumerate(_rows.decode(raw)))
+    return read_items(raw, 0)
 
 
 def read_items(array: Raw, first: int) -> tuple[InputItem, ...]:

@@ -125,7 +125,7 @@ def _own(raw: Raw, recall: Recall | None) -> tuple[InputItem, ...]:
     array = memoryview(raw)
     if recall is not None and _LEAST_KEPT_BYTES <= len(array) <= _MOST_KEPT_BYTES and array[0] == _BRACKET:
         return recall(raw, read_items)
-    return tuple([InputItem(item, raw) for item, raw in read_input(raw, schema.MAX_INPUT_CHARACTERS)])
+    return read_input(raw, schema.MAX_INPUT_CHARACTERS)
 
 
 class _Choice(typing.NamedTuple):

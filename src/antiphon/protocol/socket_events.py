@@ -110,17 +110,17 @@ def _steer(fields: Fields) -> Steer:
 
 def parse_steer_input(raw: msgspec.Raw) -> tuple[InputItem, ...]:
     """The messages of a steer: of the user alone, of text, images and files. Raises InvalidRequest."""
-    rows = read_input(raw, MAX_INPUT_CHARACTERS)
-    if not rows:
+    own = read_input(raw, MAX_INPUT_CHARACTERS)
+    if not own:
         raise invalid("input", "Invalid 'input': array too short. Expected at least 1 items.", "array_below_min_length")
-    for position, (item, _) in enumerate(rows):
-        path = join_path("input", f"[{position}]")
+    for position, one in enumerate(own):
+        path, item = join_path("input", f"[{position}]"), one.item
         if not isinstance(item, Message) or item.role != "user":
             raise invalid(path, f"'{path}' must be a message with role 'user': nothing else can steer a response.")
         parts = () if isinstance(item.content, str) else item.content
         if not all(isinstance(part, InputText | InputImage | InputFile) for part in parts):
             raise invalid(path, f"'{path}.content' may hold input_text, input_image and input_file only.")
-    return tuple(InputItem(item, kept) for item, kept in rows)
+    return own
 
 
 def error_event(error: ApiError, stream_id: str | None) -> bytes:
