@@ -7,8 +7,8 @@ touch the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from antiphon.protocol.items import ContentPart, InputFile, InputImage, Item, Me
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.protocol.resent import Resent
 from antiphon.providers.base import Counted, Entry, ModelTurn, ReplayedReasoning, Turn
+
+T = TypeVar("T")
 
 BYTES_PER_TOKEN: Final = 4
 IMAGE_TOKENS: Final = 800
@@ -66,12 +68,8 @@ def turn_tokens(turn: Turn) -> int:
     What has been counted of its past is not counted again.
     """
     past = turn.past
-    if past is None or past.counted.length > past.length:  # another turn went on from there
-        return _counted(turn.request, turn.context)
-    counted = past.counted
-    counted.tokens += sum(map(tokens_of, turn.context[counted.length : past.length]))
-    counted.length = past.length
-    return _counted(turn.request, turn.latest) + counted.tokens
+    known = 0 if past is None else _known_tokens(past.counted, turn.context, past.length, _context_tokens)
+    return _fixed_tokens(turn.request) + known + _context_tokens(turn.latest)
 
 
 def request_tokens(request: CreateResponse) -> int:
@@ -79,18 +77,23 @@ def request_tokens(request: CreateResponse) -> int:
 
     What of its input has been sent before was counted then.
     """
-    return _counted(request, ()) + _input_tokens(request.input) + (request.max_output_tokens or 0)
+    return _fixed_tokens(request) + _input_tokens(request.input) + (request.max_output_tokens or 0)
 
 
 def _input_tokens(own: Sequence[InputItem]) -> int:
     if not isinstance(own, Resent):
         return _own_tokens(own)
     counted = own.history.memory.once(_SENT, Counted)
-    if counted.length > own.known:  # another request went on from there
-        return _own_tokens(own)
-    counted.tokens += _own_tokens(own[counted.length : own.known])
-    counted.length = own.known
-    return counted.tokens + _own_tokens(own[own.known :])
+    return _known_tokens(counted, own, own.known, _own_tokens) + _own_tokens(own[own.known :])
+
+
+def _known_tokens(counted: Counted, items: Sequence[T], length: int, tokens: Callable[[Sequence[T]], int]) -> int:
+    """What the first `length` items come to; what was counted of them before is not counted again."""
+    if counted.length > length:  # another turn went on from there
+        return tokens(items[:length])
+    counted.tokens += tokens(items[counted.length : length])
+    counted.length = length
+    return counted.tokens
 
 
 def _own_tokens(own: Sequence[InputItem]) -> int:
@@ -100,10 +103,14 @@ def _own_tokens(own: Sequence[InputItem]) -> int:
     )
 
 
-def _counted(request: CreateResponse, entries: Iterable[Entry]) -> int:
+def _context_tokens(entries: Sequence[Entry]) -> int:
+    return sum(map(tokens_of, entries))
+
+
+def _fixed_tokens(request: CreateResponse) -> int:
     fixed = len((request.instructions or "").encode()) + sum(len(tool) for tool in request.tools_raw)
     schema = request.text.format.schema
-    return (fixed + len(schema or b"")) // BYTES_PER_TOKEN + sum(tokens_of(entry) for entry in entries)
+    return (fixed + len(schema or b"")) // BYTES_PER_TOKEN
 
 
 def tokens_of(entry: Entry) -> int:
