@@ -4,7 +4,8 @@
  *
  * REQUEST is a file with a whole HTTP/1.1 request; twelve tildes in it become a number that no other request has.
  * Without RATE each connection asks again as soon as it was answered; with RATE so many requests a second are due in all,
- * and latency counts from when a request was due. Prints one JSON object: requests, errors, events ("\n\n" in bodies), seconds, latency and time to the first body byte in microseconds. */
+ * and latency counts from when a request was due. Prints one JSON object: requests, errors, events ("\n\n" in bodies),
+ * seconds, latency and time to the first body byte in microseconds. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
