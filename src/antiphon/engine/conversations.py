@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from antiphon.protocol.recent import Recent
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow, check_context
 from antiphon.store.store import Store
@@ -18,7 +19,6 @@ from antiphon.store.store import Store
 from .conversation_items import conversation_entries, items_bytes
 from .growing import Growing, Known
 from .history import Opener, grown
-from .recent import Recent
 
 _MAX_BYTES: Final = 32 << 20
 _COPIES: Final = 4

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from antiphon.protocol.errors import InvalidRequest
+from antiphon.protocol.recent import Recent
 from antiphon.store.base import Removals, StoredResponse, check_context
 from antiphon.store.store import Store
 
 from .growing import Growing, Known
 from .history import Link, Opener, followed
-from .recent import Recent
 
 _MAX_BYTES: Final = 64 << 20
 _LINK_BYTES: Final = 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -27,13 +27,13 @@ class Recent(Generic[T]):
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
         self._now = now
-        self._known: OrderedDict[str, _Used[T]] = OrderedDict()
+        self._known: OrderedDict[Hashable, _Used[T]] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, name: str) -> T | None:
+    def get(self, name: Hashable) -> T | None:
         """The value, which is not thereby used."""
         used = self._known.get(name)
         return None if used is None else used.value
@@ -42,24 +42,24 @@ class Recent(Generic[T]):
         """Whether a value is small enough to be kept."""
         return size_bytes <= self._max_bytes // _LARGEST
 
-    def use(self, name: str) -> None:
+    def use(self, name: Hashable) -> None:
         """It was needed just now."""
         self._known[name].used_at = self._now()
         self._known.move_to_end(name)
 
-    def put(self, name: str, value: T, size_bytes: int) -> None:
+    def put(self, name: Hashable, value: T, size_bytes: int) -> None:
         """Keep a value in place of what had its name."""
         self.forget(name)
         self._known[name] = _Used(value, size_bytes, self._now())
         self._bytes += size_bytes
 
-    def resize(self, name: str, size_bytes: int) -> None:
+    def resize(self, name: Hashable, size_bytes: int) -> None:
         """The value has become larger or smaller."""
         used = self._known[name]
         self._bytes += size_bytes - used.size_bytes
         used.size_bytes = size_bytes
 
-    def forget(self, name: str) -> T | None:
+    def forget(self, name: Hashable) -> T | None:
         """Take the value out."""
         used = self._known.pop(name, None)
         if used is None:
@@ -67,11 +67,13 @@ class Recent(Generic[T]):
         self._bytes -= used.size_bytes
         return used.value
 
-    def make_room(self) -> None:
-        """Let go of what is too much, and too old."""
-        too_old = self._now() - _MAX_AGE_S
+    def make_room(self) -> list[T]:
+        """Let go of what is too much, and too old; what that was."""
+        too_old, gone = self._now() - _MAX_AGE_S, list[T]()
         while self._known:
             name, oldest = next(iter(self._known.items()))
             if self._bytes <= self._max_bytes and oldest.used_at > too_old:
-                return
+                break
             self.forget(name)
+            gone.append(oldest.value)
+        return gone

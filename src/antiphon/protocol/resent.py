@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from threading import Lock
@@ -22,6 +21,7 @@ from typing import Final
 from msgspec import Raw
 
 from .memory import Memory
+from .recent import Recent
 from .request import InputItem
 
 _MAX_BYTES: Final = 32 << 20
@@ -29,7 +29,6 @@ _NEW_SHARE: Final = 8
 """The part of it that is for inputs which came once, as 1/n: they are bytes alone."""
 _COPIES: Final = 5
 """What a history takes whose items are kept, as a multiple of its JSON: read, rendered, and to be compared."""
-_MAX_AGE_S: Final = 600.0
 Read = Callable[[Raw, int], tuple[InputItem, ...]]
 """Reads an array of items, of which the first stands at that position of the input. Raises InvalidRequest."""
 
@@ -37,14 +36,13 @@ Read = Callable[[Raw, int], tuple[InputItem, ...]]
 class History:
     """A conversation's longest input so far: its array but for the closing bracket, and its items if they are kept."""
 
-    __slots__ = ("items", "memory", "sender", "used_at", "written")
+    __slots__ = ("items", "memory", "sender", "written")
 
     def __init__(self, sender: str) -> None:
         self.sender = sender
         self.written = b""
         self.items: tuple[InputItem, ...] = ()
         self.memory = Memory()
-        self.used_at = 0.0
 
 
 class Resent(tuple[InputItem, ...]):
@@ -59,40 +57,15 @@ class Resent(tuple[InputItem, ...]):
         return made
 
 
-class _Room:
-    """Histories up to so many bytes of JSON, the least recently used first."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._used: OrderedDict[int, History] = OrderedDict()  # by identity
-
-    def put(self, history: History, now: float) -> None:
-        history.used_at = now
-        self._used[id(history)] = history
-        self._bytes += len(history.written)
-
-    def leave(self, history: History) -> None:
-        del self._used[id(history)]
-        self._bytes -= len(history.written)
-
-    def too_much(self, now: float) -> History | None:
-        """The oldest, if it has to go."""
-        oldest = next(iter(self._used.values()), None)
-        if oldest is None or (self._bytes <= self._most_bytes and oldest.used_at > now - _MAX_AGE_S):
-            return None
-        return oldest
-
-
 class Histories:
     """What was sent of late, up to so many bytes of memory. Any thread may ask."""
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+        new_bytes = max_bytes // _NEW_SHARE
         self._lock = Lock()
         self._sorted: list[History] = []
-        self._new = _Room(max_bytes // _NEW_SHARE)
-        self._kept = _Room((max_bytes - max_bytes // _NEW_SHARE) // _COPIES)
+        self._new: Recent[History] = Recent(new_bytes, now)  # by identity
+        self._kept: Recent[History] = Recent((max_bytes - new_bytes) // _COPIES, now)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -132,22 +105,25 @@ class Histories:
 
     def _leave(self, place: int) -> History:
         history = self._sorted.pop(place)
-        self._room_of(history).leave(history)
+        self._room_of(history).forget(id(history))
         return history
 
     def _put(self, history: History) -> None:
         if not history.written:
             return
-        place = bisect_left(self._sorted, _order(history), key=_order)
+        place = self._place(history)
         if place < len(self._sorted) and _order(self._sorted[place]) == _order(history):
             self._leave(place)  # two requests at the same time
         self._sorted.insert(place, history)
-        room, now = self._room_of(history), self._now()
-        room.put(history, now)
-        while (oldest := room.too_much(now)) is not None:
-            self._leave(bisect_left(self._sorted, _order(oldest), key=_order))
+        room = self._room_of(history)
+        room.put(id(history), history, len(history.written))
+        for gone in room.make_room():
+            del self._sorted[self._place(gone)]
 
-    def _room_of(self, history: History) -> _Room:
+    def _place(self, history: History) -> int:
+        return bisect_left(self._sorted, _order(history), key=_order)
+
+    def _room_of(self, history: History) -> Recent[History]:
         return self._kept if history.items else self._new
 
 

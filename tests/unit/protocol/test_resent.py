@@ -167,7 +167,7 @@ def test_many_threads_at_once_read_what_was_sent() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(talk, range(8)))
     assert histories._kept._bytes + histories._new._bytes == sum(len(one.written) for one in histories._sorted)
-    assert len(histories._kept._used) + len(histories._new._used) == len(histories)
+    assert len(histories._kept) + len(histories._new) == len(histories)
 
 
 def test_what_is_kept_holds_nothing_else_of_a_request() -> None:
