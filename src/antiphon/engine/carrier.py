@@ -15,7 +15,6 @@ import os
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -47,8 +46,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     covers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(msgspec.Struct, frozen=True):
     """What came back. `covers` are digests (`item_digest`) of the public items that the record stands for, in order."""
 
     record: ReplayRecord

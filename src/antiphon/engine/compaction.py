@@ -12,10 +12,10 @@ reference "Tools and limits".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import InvalidRequest, UpstreamFault
@@ -71,8 +71,7 @@ class _Sealed(msgspec.Struct, frozen=True):
     encrypted_content: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
+class Compacted(msgspec.Struct, frozen=True):
     """A compaction: the carrier for its item's `encrypted_content`, the context that goes on, what it cost."""
 
     encrypted_content: str

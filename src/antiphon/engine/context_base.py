@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from antiphon.protocol.request import CreateResponse, InputItem
 from antiphon.providers.base import Entry, Past, Turn
@@ -12,8 +13,7 @@ from antiphon.store.base import ConversationRow
 from .history import Link
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Whose context it is, and where it may come from beside the store.
 
     `conversation` is the one that the response holds; `local` are responses that only this connection remembers.
@@ -21,11 +21,10 @@ class Origin:
 
     project: str
     conversation: ConversationRow | None = None
-    local: Mapping[str, Link] = field(default_factory=dict[str, Link])
+    local: Mapping[str, Link] = msgspec.field(default_factory=dict[str, Link])
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The entries of the turn, oldest first; the request's own items with references resolved; call ids in use.
 
     `past`: as in Turn. `is_only_compaction`: the request asked for nothing but a compaction.

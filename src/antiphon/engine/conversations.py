@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from antiphon.protocol.recent import Recent
 from antiphon.providers.base import Entry
 from antiphon.store.base import ConversationItem, ConversationRow, check_context
@@ -25,8 +27,7 @@ _COPIES: Final = 4
 """What a conversation takes in memory, as a multiple of its stored JSON: read, and as it is written for a model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What a conversation says, and what is stored of it. `known`: the same, where it is known as what goes on."""
 
     entries: Sequence[Entry]

@@ -7,7 +7,8 @@ beside them, so that a turn costs what it adds. Nothing here does I/O.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from antiphon.providers.base import Counted, Entry, Past, Rendered
 
@@ -15,8 +16,7 @@ from .pairs import Pairs
 from .shown import showing
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """The entries as they stood when a turn asked for them. `pairs` are for this turn to read on."""
 
     entries: tuple[Entry, ...]

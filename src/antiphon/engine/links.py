@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.recent import Recent
 from antiphon.store.base import Removals, StoredResponse, check_context
@@ -34,8 +36,7 @@ _COPIES: Final = 3
 _FIRST_LOOK: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """Links, oldest first, and what is stored of them. `known`: what they say, where it is known as what goes on."""
 
     links: Sequence[Link]

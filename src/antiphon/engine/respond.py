@@ -10,9 +10,11 @@ response must be stored first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from antiphon.protocol.deltas import Usage
 from antiphon.protocol.errors import ApiError, UpstreamFault, without_frames
@@ -37,16 +39,14 @@ MAX_CONTINUATIONS: Final = 10
 """How often one turn may be paused and continued; beyond it the response ends as incomplete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """What is left of a background response's earlier workers: recorded events, and what they had finished."""
 
     events: Sequence[bytes]
     checkpoint: Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """One response to make. `recovered` is set for background responses, at their first attempt too."""
 
     request: CreateResponse
@@ -56,8 +56,7 @@ class Assignment:
     recovered: Recovered | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """A finished response: its terminal event, and what the store needs of it."""
 
     terminal: Terminal

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Final
+
+from msgspec.structs import replace
 
 from antiphon.protocol.errors import UpstreamFault
 from antiphon.protocol.items import CALL_OUTPUTS, CALLS, Message

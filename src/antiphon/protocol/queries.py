@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+import msgspec
 
 from .errors import InvalidRequest
 from .explain import check_id, invalid, unknown_parameter, unsupported_choice, wrong_type
@@ -21,8 +22,7 @@ _INTEGER: Final = re.compile(r"-?\d{1,18}")
 _TOLERATED: Final = frozenset({"beta"})  # `?beta=true` is added by SDK helpers and changes nothing here
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListQuery(msgspec.Struct, frozen=True):
     """A cursor page: at most `limit` rows after the row with id `after`, newest first by default."""
 
     after: str | None = None
@@ -31,8 +31,7 @@ class ListQuery:
     include: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class RetrieveQuery:
+class RetrieveQuery(msgspec.Struct, frozen=True):
     """GET of one response; `starting_after` is a sequence number."""
 
     include: frozenset[str] = frozenset()

@@ -7,7 +7,6 @@ Source: OpenAI SDK 3.52 `ResponsesClientEvent`, `ResponseSteer*Event`; Open Resp
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -29,8 +28,7 @@ _KINDS: Final = {"bool": "bool", "int": "int", "float": "float", "list": "array"
 _STEER: Final = ("type", "previous_response_id", "input")
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """A `response.create` as it came: on which lane, and the body of the request it is."""
 
     stream_id: str | None
@@ -38,8 +36,7 @@ class Create:
     generate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Steer:
+class Steer(msgspec.Struct, frozen=True):
     """A `response.steer` as it came; `input` is the client's own JSON, to be returned if it cannot be used."""
 
     previous_response_id: str

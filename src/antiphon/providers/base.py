@@ -109,8 +109,7 @@ class ReplayRecord(msgspec.Struct, frozen=True):
     omits_cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayedReasoning:
+class ReplayedReasoning(msgspec.Struct, frozen=True):
     """A reasoning item that the client sent back (or referred to), with the provider's blocks of that item alone.
 
     It stands among client-sent items: the calls and messages of its turn follow it as plain items. A target that can
@@ -121,8 +120,7 @@ class ReplayedReasoning:
     record: ReplayRecord
 
 
-@dataclass(frozen=True, slots=True)
-class ModelTurn:
+class ModelTurn(msgspec.Struct, frozen=True):
     """One past model turn: the public items it made, in order, and its replay record if there is one."""
 
     items: tuple[Item, ...]
@@ -152,8 +150,7 @@ class Counted:
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Past:
+class Past(msgspec.Struct, frozen=True, eq=False):
     """What a context begins with, and the contexts of its chain's next turns too: its first `length` entries.
 
     What is known of all of them need not be found out again: their types, and whether images, files or videos are among
@@ -167,8 +164,7 @@ class Past:
     counted: Counted
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """What the model is to answer: the settings of the request and the whole context, oldest first.
 
     Items in `context` that stand alone came from clients; item references are already resolved. A `ModelTurn` is a turn
@@ -210,8 +206,7 @@ class ToolName:
     is_search: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True):
     """One upstream call. `headers` include the credential; they are never logged.
 
     `dropped` names request fields that were left out because this target cannot honour them and they only tune.
@@ -222,13 +217,16 @@ class HttpRequest:
 
     method: Literal["POST", "GET"]
     url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
     dropped: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     tool_names: tuple[ToolName, ...] = ()
     credential: Credential | None = None
     include: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"HttpRequest(method={self.method!r}, url={self.url!r})"
 
 
 class Decoder(Protocol):

@@ -7,7 +7,7 @@ A handler gets a `Call` and answers through its exchange, or raises ApiError. Pa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -40,14 +40,13 @@ class Trace:
             without_frames(self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One authenticated request to one route. `params` are the values of the path's placeholders."""
 
     exchange: Exchange
     principal: Principal = NOBODY
-    params: Mapping[str, str] = field(default_factory=dict[str, str])
-    trace: Trace = field(default_factory=Trace)
+    params: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    trace: Trace = msgspec.field(default_factory=Trace)
 
     @property
     def project(self) -> str:

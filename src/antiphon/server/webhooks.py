@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
-from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from antiphon.engine.carrier import Sealer
 from antiphon.protocol.errors import InvalidRequest, NotFound

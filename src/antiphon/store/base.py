@@ -7,8 +7,9 @@ a client sees them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from antiphon.protocol.errors import AntiphonError, InvalidRequest
 
@@ -35,8 +36,7 @@ def check_context(size_bytes: int, most_bytes: int) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
+class StoredResponse(msgspec.Struct, frozen=True):
     """One response with what only it contributed to its chain.
 
     `body` is the response object's JSON as sent (with every include-gated field); `input` a JSON array of its own new
@@ -66,8 +66,7 @@ class StoredResponse:
         return len(self.body) + len(self.input) + len(self.turns)
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
+class Echo(msgspec.Struct, frozen=True):
     """JSON that many responses of a project have in common, by its hash."""
 
     hash: bytes
@@ -79,24 +78,21 @@ def size_of(response: StoredResponse | None, echoes: Sequence[Echo]) -> int:
     return (0 if response is None else response.size_bytes) + sum(len(echo.body) for echo in echoes)
 
 
-@dataclass(frozen=True, slots=True)
-class Removals:
+class Removals(msgspec.Struct, frozen=True):
     """How many responses of a project had been removed when the database's clock stood at `now`."""
 
     count: int
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """Responses of which each follows the one before it, and what had been removed when they were all there."""
 
     links: list[StoredResponse]
     removals: Removals
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRow:
+class UsageRow(msgspec.Struct, frozen=True):
     """One line of the ledger, written in the same transaction as the response."""
 
     response_id: str
@@ -115,8 +111,7 @@ class UsageRow:
     """None where the model has no price."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageSum:
+class UsageSum(msgspec.Struct, frozen=True):
     """The ledger lines of one project and target together; `unpriced` of its responses have no cost."""
 
     project: str
@@ -129,8 +124,7 @@ class UsageSum:
     unpriced: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(msgspec.Struct, frozen=True):
     """An API key as stored: `hash` is HMAC-SHA256 of the whole key under the installation's secret, hex.
 
     `project` is the one it acts for unless a request names another of `other_projects`.
@@ -145,8 +139,7 @@ class KeyRow:
     revoked_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to write for one run, until another worker takes it: `attempt` counts the takings from 1."""
 
     response_id: str
@@ -154,8 +147,7 @@ class Lease:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class EventBatch:
+class EventBatch(msgspec.Struct, frozen=True):
     """Consecutive events of a response: JSON objects joined by newlines; `first` is the first's sequence number."""
 
     first: int
@@ -163,8 +155,7 @@ class EventBatch:
     lines: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A background run that a worker has claimed, with all it needs to go on.
 
     `request` is the body the client sent; `checkpoint` what the last worker had finished, b"" at first.
@@ -180,8 +171,7 @@ class Job:
     response: StoredResponse
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(msgspec.Struct, frozen=True):
     """What `enqueue` needs beside the queued response. With `owner` the run is claimed in the same transaction.
 
     It waits as if it had been queued `delay_s` later: others come first, and it may wait so much longer.
@@ -197,8 +187,7 @@ class NewJob:
     delay_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationRow:
+class ConversationRow(msgspec.Struct, frozen=True):
     """A conversation; `metadata` is a JSON object. `next_position` is where its next item will stand.
 
     `holes` are call ids, joined by newlines, of which the call or the output was deleted. `removals` counts the items
@@ -214,8 +203,7 @@ class ConversationRow:
     removals: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationItem:
+class ConversationItem(msgspec.Struct, frozen=True):
     """One item of a conversation. Items of one model turn share `turn`, of which there were `turn_size`.
 
     `record` (JSON of a ReplayRecord) stands on the turn's first item, `carried` on a reasoning item of its own.
@@ -230,16 +218,14 @@ class ConversationItem:
     position: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ItemPage:
+class ItemPage(msgspec.Struct, frozen=True):
     """Some items of a conversation, and whether there are more behind them."""
 
     items: list[ConversationItem]
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PromptVersion:
+class PromptVersion(msgspec.Struct, frozen=True):
     """One version of a prompt template: `body` is a JSON object of request parameters with `{{placeholders}}`."""
 
     prompt_id: str
@@ -248,8 +234,7 @@ class PromptVersion:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class PromptRow:
+class PromptRow(msgspec.Struct, frozen=True):
     """A prompt template. `default_version` is used where a request names none; `latest_version` is the newest."""
 
     id: str
@@ -260,8 +245,7 @@ class PromptRow:
     latest_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookRow:
+class WebhookRow(msgspec.Struct, frozen=True):
     """A webhook endpoint; secrets are sealed, `event_types` are joined by blanks."""
 
     id: str
@@ -277,8 +261,7 @@ class WebhookRow:
     old_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to one endpoint. `log` is a JSON array of what each attempt came to."""
 
     id: str
@@ -294,8 +277,7 @@ class Delivery:
     log: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookEvent:
+class WebhookEvent(msgspec.Struct, frozen=True):
     """Something to tell the project's endpoints: `payload` is the event object's JSON."""
 
     id: str
@@ -303,8 +285,7 @@ class WebhookEvent:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentAnswer:
+class IdempotentAnswer(msgspec.Struct, frozen=True):
     """What a key's first request was answered: a JSON body, event lines, or the background response to follow."""
 
     response_id: str
@@ -312,8 +293,7 @@ class IdempotentAnswer:
     answer: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyClaim:
+class IdempotencyClaim(msgspec.Struct, frozen=True):
     """A key as it was found: `answer` None means that the request is this caller's to carry out, or still runs."""
 
     is_mine: bool
@@ -321,8 +301,7 @@ class IdempotencyClaim:
     answer: IdempotentAnswer | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the end of a run writes, in one transaction.
 
     `lease` is set for background runs: the response's row exists, and is finished instead of inserted. `items` are

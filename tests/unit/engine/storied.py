@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from tests.store.conformance import response
 
 from antiphon.access.secret import Secret

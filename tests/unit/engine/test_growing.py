@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.store.conformance import save, usage
 from tests.unit.engine.conftest import Clock
 from tests.unit.engine.storied import OPENER, PNG, PROJECT, SEALER, Json, Teller, Told, compaction, ports_of

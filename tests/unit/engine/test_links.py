@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.store.conformance import response, saved
 from tests.unit.engine.conftest import Clock
 from tests.unit.engine.storied import OPENER

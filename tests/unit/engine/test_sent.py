@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.store.conformance import save, usage
 from tests.unit.engine.storied import PROJECT, SEALER, Json, Teller, compaction, ports_of
 from tests.unit.engine.test_growing import TARGETS, THOUGHTS
