@@ -13,13 +13,14 @@ from operator import attrgetter
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from . import request_schema as schema
 from .errors import InvalidRequest
 from .explain import check_id, explain, invalid, missing_parameter, not_json, unknown_parameter, wrong_type
 from .item_parsing import parse_item, parse_items, read_input, read_items
 from .items import DECLARATIONS
-from .request import CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
+from .request import PLAIN_TEXT, CreateResponse, InputItem, PromptReference, ReasoningSettings, Text, TextFormat
 from .resent import Read, Resent
 from .tool_parsing import NONE_DECLARED, Declared, parse_tool_choice, read_tools
 from .tools import Tool, ToolChoice
@@ -33,9 +34,10 @@ Recall = Callable[[Raw, Read], Resent]
 _decode: Final = msgspec.json.Decoder(Wire).decode
 _fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _types: Final = typing.get_type_hints(Wire, include_extras=True)
-_later_of: Final = attrgetter(*schema.LATER, "image")
-_NOTHING_LATER: Final = _later_of(Wire())
-_NULL: Final = b"null"
+_rare_of: Final = attrgetter(*schema.RARE)
+_NOTHING_RARE: Final = _rare_of(Wire())
+_NULL: Final = Raw(b"null")
+_NOTHING: Final = frozenset[str]()
 _BRACKET: Final = ord("[")
 _LEAST_KEPT_BYTES: Final = 4 << 10
 _MOST_KEPT_BYTES: Final = 1 << 20
@@ -75,7 +77,7 @@ def _first_fault(body: bytes) -> InvalidRequest | None:
         return _not_an_object(body)
     except (msgspec.DecodeError, RecursionError) as error:
         return not_json(error)
-    if bytes(fields.get("model", _NULL)) == _NULL and "prompt" not in fields:
+    if fields.get("model", _NULL) == _NULL and "prompt" not in fields:
         return missing_parameter("model")
     for name in ("model", *fields, *Wire.__struct_fields__):
         fault = _field_fault(name, fields)
@@ -115,9 +117,12 @@ def _read(wire: Wire, model: str, recall: Recall | None) -> CreateResponse:
     own = _own(wire.input, recall) if _is_said(wire.input) else ()
     declared = read_tools(wire.tools) if wire.tools else NONE_DECLARED
     choice = _choice(wire, declared.tools, own)
-    _refuse_later(wire)
+    is_plain = _rare_of(wire) == _NOTHING_RARE
+    if not is_plain:
+        _refuse_later(wire)
     _check_state(wire)
-    return _request(wire, model, own, declared, choice)
+    request = _request(wire, model, own, declared, choice)
+    return request if is_plain else _with_rare(wire, request)
 
 
 def _own(raw: Raw, recall: Recall | None) -> tuple[InputItem, ...]:
@@ -148,8 +153,7 @@ def _choice(wire: Wire, tools: Sequence[Tool], own: Sequence[InputItem]) -> _Cho
 
 
 def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared, choice: _Choice) -> CreateResponse:
-    """What was read, and everything else; a null becomes the documented default."""
-    options = wire.stream_options
+    """What was read, and what most clients say; a null becomes the documented default."""
     return CreateResponse(
         model=model,
         input=own,
@@ -159,30 +163,38 @@ def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared
         tool_choice_raw=choice.shown,
         instructions=wire.instructions,
         previous_response_id=wire.previous_response_id,
+        store=wire.store is not False,
+        stream=wire.stream is True,
+        include=frozenset(wire.include) if wire.include else _NOTHING,
+        max_output_tokens=wire.max_output_tokens,
+        temperature=wire.temperature,
+        text=PLAIN_TEXT if wire.text is None else _text(wire.text),
+        reasoning=None if wire.reasoning is None else _reasoning(wire.reasoning),
+        prompt_cache_key=wire.prompt_cache_key,
+    )
+
+
+def _with_rare(wire: Wire, request: CreateResponse) -> CreateResponse:
+    """The request with everything else."""
+    options = wire.stream_options
+    return replace(
+        request,
         conversation=_conversation(wire.conversation),
         prompt=None if wire.prompt is None else _prompt(wire.prompt),
         compact_threshold=_compact_threshold(wire.context_management) if wire.context_management else None,
         background=wire.background is True,
         completion_window_s=0 if wire.background_options is None else _window_s(wire, wire.background_options),
-        store=wire.store is not False,
-        stream=wire.stream is True,
         include_obfuscation=options is None or options.include_obfuscation is not False,
-        include=frozenset(wire.include or ()),
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         parallel_tool_calls_said=wire.parallel_tool_calls is not None,
         max_tool_calls=wire.max_tool_calls,
-        max_output_tokens=wire.max_output_tokens,
-        temperature=wire.temperature,
         top_p=wire.top_p,
         top_logprobs=wire.top_logprobs,
         presence_penalty=wire.presence_penalty,
         frequency_penalty=wire.frequency_penalty,
         truncation=wire.truncation or "disabled",
-        text=Text() if wire.text is None else _text(wire.text),
-        reasoning=None if wire.reasoning is None else _reasoning(wire.reasoning),
         metadata=wire.metadata or {},
         service_tier=wire.service_tier,
-        prompt_cache_key=wire.prompt_cache_key,
         prompt_cache_options=_cache_options(wire.prompt_cache_options) if _is_said(wire.prompt_cache_options) else None,
         prompt_cache_retention=wire.prompt_cache_retention,
         safety_identifier=wire.safety_identifier,
@@ -191,7 +203,7 @@ def _request(wire: Wire, model: str, own: tuple[InputItem, ...], tools: Declared
 
 
 def _is_said(value: Raw | msgspec.UnsetType) -> typing.TypeGuard[Raw]:
-    return isinstance(value, Raw) and bytes(memoryview(value)[: len(_NULL) + 1]) != _NULL
+    return isinstance(value, Raw) and value != _NULL
 
 
 def _text(wire: schema.TextWire) -> Text:
@@ -274,8 +286,6 @@ def _check_state(wire: Wire) -> None:
 
 def _refuse_later(wire: Wire) -> None:
     """What this release does not do is refused by name, never ignored."""
-    if _later_of(wire) == _NOTHING_LATER:
-        return
     for name in schema.LATER:
         value: Raw | msgspec.UnsetType = getattr(wire, name)
         if _is_said(value) and bytes(value) not in (b"[]", b"{}"):

@@ -40,6 +40,9 @@ class Text(msgspec.Struct, frozen=True, gc=False):
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
+PLAIN_TEXT: Final = Text()
+
+
 class ReasoningSettings(msgspec.Struct, frozen=True, gc=False):
     """`effort`: none minimal low medium high xhigh max; `summary`: auto concise detailed."""
 
@@ -93,7 +96,7 @@ class CreateResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
-    text: Text = Text()
+    text: Text = PLAIN_TEXT
     reasoning: ReasoningSettings | None = None
     metadata: dict[str, str] = {}
     service_tier: str | None = None

@@ -132,6 +132,29 @@ class RequestWire(_Strict, kw_only=True):
     tool_choice: Maybe = UNSET
 
 
+_COMMON: Final = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "text",
+        "temperature",
+        "max_output_tokens",
+        "store",
+        "stream",
+        "include",
+        "reasoning",
+        "previous_response_id",
+        "prompt_cache_key",
+        "client_metadata",
+        "tools",
+        "tool_choice",
+    }
+)
+RARE: Final = tuple(name for name in RequestWire.__struct_fields__ if name not in _COMMON)
+"""Parameters that most requests do not name: they are looked at one by one only where one of them is there."""
+
+
 class PromptCacheOptions(_Strict):
     mode: Literal["implicit", "explicit"] | None = None
     ttl: Literal["30m", "12h"] | None = None

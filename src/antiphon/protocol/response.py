@@ -8,12 +8,13 @@ Source: Open Responses `ResponseResource`; OpenAI OpenAPI `Response`.
 
 from __future__ import annotations
 
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal
 
 import msgspec
 
 from .deltas import Usage
-from .request import CreateResponse, PromptReference, ReasoningSettings, Text
+from .request import PLAIN_TEXT, CreateResponse, PromptReference, ReasoningSettings, Text
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -156,36 +157,67 @@ class Response(msgspec.Struct, kw_only=True):
         return self.status not in ("queued", "in_progress")
 
 
+_RARE: Final = (
+    "background",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "conversation",
+    "prompt",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "safety_identifier",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+    "metadata",
+)
+_rare_of: Final = attrgetter(*_RARE)
+_NOTHING_RARE: Final = _rare_of(CreateResponse(model=""))
+_PLAIN_TEXT: Final = TextEcho.of(PLAIN_TEXT)
+_NO_REASONING: Final = ReasoningEcho()
+
+
 def new_response(request: CreateResponse, response_id: str, created_at: int) -> Response:
     """The response that a request begins, `queued` in the background; `created_at` in Unix seconds, UTC."""
-    return Response(
+    response = Response(
         id=response_id,
-        status="queued" if request.background else "in_progress",
         created_at=created_at,
-        background=request.background,
         instructions=request.instructions,
         max_output_tokens=request.max_output_tokens,
-        max_tool_calls=request.max_tool_calls,
         model=request.model,
-        parallel_tool_calls=request.parallel_tool_calls,
         previous_response_id=request.previous_response_id,
-        conversation=msgspec.UNSET if request.conversation is None else ConversationEcho(request.conversation),
-        prompt=request.prompt or msgspec.UNSET,
         prompt_cache_key=request.prompt_cache_key,
-        prompt_cache_retention=request.prompt_cache_retention or msgspec.UNSET,
-        prompt_cache_options=request.prompt_cache_options or msgspec.UNSET,
-        reasoning=ReasoningEcho() if request.reasoning is None else ReasoningEcho.of(request.reasoning),
-        safety_identifier=request.safety_identifier,
+        reasoning=_NO_REASONING if request.reasoning is None else ReasoningEcho.of(request.reasoning),
         store=request.store,
         temperature=1.0 if request.temperature is None else request.temperature,
-        presence_penalty=0.0 if request.presence_penalty is None else request.presence_penalty,
-        frequency_penalty=0.0 if request.frequency_penalty is None else request.frequency_penalty,
-        text=TextEcho.of(request.text),
+        text=_PLAIN_TEXT if request.text is PLAIN_TEXT else TextEcho.of(request.text),
         tool_choice=request.tool_choice_raw,
         tools=request.tools_raw,
-        top_logprobs=request.top_logprobs or 0,
-        top_p=1.0 if request.top_p is None else request.top_p,
-        truncation=request.truncation,
-        user=request.user or msgspec.UNSET,
-        metadata=request.metadata,
     )
+    if _rare_of(request) != _NOTHING_RARE:
+        _echo_rare(request, response)
+    return response
+
+
+def _echo_rare(request: CreateResponse, response: Response) -> None:
+    """What most requests do not say."""
+    if request.background:
+        response.background, response.status = True, "queued"
+    response.max_tool_calls = request.max_tool_calls
+    response.parallel_tool_calls = request.parallel_tool_calls
+    if request.conversation is not None:
+        response.conversation = ConversationEcho(request.conversation)
+    response.prompt = request.prompt or msgspec.UNSET
+    response.prompt_cache_retention = request.prompt_cache_retention or msgspec.UNSET
+    response.prompt_cache_options = request.prompt_cache_options or msgspec.UNSET
+    response.safety_identifier = request.safety_identifier
+    response.presence_penalty = request.presence_penalty or 0.0
+    response.frequency_penalty = request.frequency_penalty or 0.0
+    response.top_logprobs = request.top_logprobs or 0
+    response.top_p = 1.0 if request.top_p is None else request.top_p
+    response.truncation = request.truncation
+    response.user = request.user or msgspec.UNSET
+    response.metadata = request.metadata
