@@ -27,6 +27,7 @@ from .history import StoredTurn
 from .open_items import ItemEnd, OpenCall, OpenItem, OpenMessage, OpenNative, OpenReasoning, Place, raw
 
 LEGAL_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NO_USAGE: Final = de.Usage()
 _CALLS: Final = ("function_call", "custom_tool_call")
 _SERIAL: Final = (
     de.Text,
@@ -62,7 +63,7 @@ class Assembler:
         taken_call_ids: set[str] | None = None,
     ) -> None:
         self.response = response
-        self.usage = de.Usage()
+        self.usage = NO_USAGE
         self.turns: list[StoredTurn] = []
         self.paused = False
         self.finished: de.Finished | None = None
@@ -73,12 +74,12 @@ class Assembler:
         self._events: list[ev.Event] = []
         self._say = self._events.append
         self._seal = seal
-        self._taken = set[str]() if taken_call_ids is None else taken_call_ids
+        self._taken: set[str] = set() if taken_call_ids is None else taken_call_ids
         self._output: list[msgspec.Raw | None] = []
         self._open: dict[int, OpenItem] = {}
         self._open_calls = 0
         self._waiting: list[de.Delta] = []
-        self._past_usage = de.Usage()
+        self._past_usage = NO_USAGE
         self._origin = ("", "", "")
         self._first = 0
         self._kept: de.Kept | None = None
@@ -90,13 +91,13 @@ class Assembler:
         if self.response.status == "queued":  # a background response was created when it was queued
             self.proceed()
             return
-        snapshot = raw(self.response)
+        snapshot = ev.Snapshot(self.response)
         self._emit((ev.ResponseCreated(snapshot), ev.ResponseInProgress(snapshot)))
 
     def proceed(self) -> None:
         """A worker has taken a queued response up: `response.in_progress`."""
         self.response.status = "in_progress"
-        self._emit((ev.ResponseInProgress(raw(self.response)),))
+        self._emit((ev.ResponseInProgress(ev.Snapshot(self.response)),))
 
     def restore(self, output: list[msgspec.Raw], turns: Sequence[StoredTurn], usage: de.Usage) -> None:
         """Go on from what another worker had come to; items after the last finished turn are abandoned."""
@@ -226,6 +227,9 @@ class Assembler:
     def add_usage(self, usage: de.Usage) -> None:
         """Count what a model call beside the answer's own turns has used."""
         past, usage = self.usage, usage.sane()
+        if past is NO_USAGE:  # as of an answer's first turn
+            self.usage = usage
+            return
         self.usage = de.Usage(
             past.input_tokens + usage.input_tokens,
             past.cached_tokens + usage.cached_tokens,
@@ -288,7 +292,7 @@ class Assembler:
         self._say(ev.OutputItemDone(index, done))
 
     def _close_all(self, status: ItemEnd) -> None:
-        keys = sorted(self._open, key=lambda key: self._open[key].place.output_index)
+        keys = sorted(self._open, key=lambda key: self._open[key].place.output_index) if self._open else []
         for key in keys:
             # What was cut is the item being written last; those before it are whole.
             self._close(key, status if key == keys[-1] else "completed")

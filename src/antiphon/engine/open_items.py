@@ -82,7 +82,7 @@ class OpenMessage:
         self._phase = phase or msgspec.UNSET
         self._finished: list[OutputText | RefusalPart] = []
         self._part: _Part | None = None
-        place.emit(ev.OutputItemAdded(place.output_index, raw(self._item("in_progress"))))
+        place.emit(ev.OutputItemAdded(place.output_index, self._item("in_progress")))
 
     def _item(self, status: Literal["in_progress", "completed", "incomplete"]) -> Message:
         return Message("assistant", tuple(self._finished), self.place.item_id, status, self._phase)
@@ -94,7 +94,7 @@ class OpenMessage:
         self._end_part()
         part = self._part = _Part(kind, len(self._finished))
         place = self.place
-        place.emit(ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, raw(part.content())))
+        place.emit(ev.ContentPartAdded(place.item_id, place.output_index, part.content_index, part.content()))
         return part
 
     def text(self, text: str, logprobs: msgspec.Raw | None) -> None:
@@ -140,8 +140,8 @@ class OpenMessage:
         if isinstance(content, RefusalPart):
             self.place.emit(ev.RefusalDone(*where, content.refusal))
         else:
-            self.place.emit(ev.OutputTextDone(*where, content.text, raw(content.logprobs)))
-        self.place.emit(ev.ContentPartDone(*where, raw(content)))
+            self.place.emit(ev.OutputTextDone(*where, content.text, content.logprobs or ()))
+        self.place.emit(ev.ContentPartDone(*where, content))
         self._finished.append(content)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
@@ -160,7 +160,7 @@ class OpenReasoning:
         self._content: list[ReasoningText] = []
         self._text: list[str] | None = None
         self.encrypted_content: str | None = None
-        place.emit(ev.OutputItemAdded(place.output_index, raw(Reasoning(id=place.item_id))))
+        place.emit(ev.OutputItemAdded(place.output_index, Reasoning(id=place.item_id)))
 
     def summary(self, text: str, part: int) -> None:
         self._end_text()
@@ -169,7 +169,7 @@ class OpenReasoning:
             self._end_summary()
             self._part = part
             index = len(self._summary)
-            place.emit(ev.SummaryPartAdded(place.item_id, place.output_index, index, raw(SummaryText(""))))
+            place.emit(ev.SummaryPartAdded(place.item_id, place.output_index, index, SummaryText("")))
         self._pieces.append(text)
         place.emit(ev.SummaryTextDelta(place.item_id, place.output_index, len(self._summary), text))
 
@@ -181,7 +181,7 @@ class OpenReasoning:
         self._pieces = []
         where = (self.place.item_id, self.place.output_index, len(self._summary))
         self.place.emit(ev.SummaryTextDone(*where, content.text))
-        self.place.emit(ev.SummaryPartDone(*where, raw(content)))
+        self.place.emit(ev.SummaryPartDone(*where, content))
         self._summary.append(content)
 
     def thought(self, text: str) -> None:
@@ -190,7 +190,7 @@ class OpenReasoning:
         index = len(self._content)
         if self._text is None:
             self._text = []
-            place.emit(ev.ContentPartAdded(place.item_id, place.output_index, index, raw(ReasoningText(""))))
+            place.emit(ev.ContentPartAdded(place.item_id, place.output_index, index, ReasoningText("")))
         self._text.append(text)
         place.emit(ev.ReasoningTextDelta(place.item_id, place.output_index, index, text))
 
@@ -201,7 +201,7 @@ class OpenReasoning:
         self._text = None
         where = (self.place.item_id, self.place.output_index, len(self._content))
         self.place.emit(ev.ReasoningTextDone(*where, content.text))
-        self.place.emit(ev.ContentPartDone(*where, raw(content)))
+        self.place.emit(ev.ContentPartDone(*where, content))
         self._content.append(content)
 
     def close(self, status: ItemEnd) -> msgspec.Raw:
@@ -233,7 +233,7 @@ class OpenCall:
         self._namespace = namespace or msgspec.UNSET
         self._kind = kind
         self._pieces: list[str] = []
-        place.emit(ev.OutputItemAdded(place.output_index, raw(self._item("", "in_progress"))))
+        place.emit(ev.OutputItemAdded(place.output_index, self._item("", "in_progress")))
 
     def _item(
         self, text: str, status: Literal["in_progress", "completed", "incomplete"]

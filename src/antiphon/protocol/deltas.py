@@ -161,15 +161,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
     def sane(self) -> Usage:
         """What of it can be true, whatever an upstream claims: none is negative or beyond sums."""
-        counts = (
-            self.input_tokens,
-            self.cached_tokens,
-            self.cache_write_tokens,
-            self.output_tokens,
-            self.reasoning_tokens,
-        )
-        if min(counts) >= 0 and max(counts) <= _MOST_TOKENS and self.reasoning_tokens <= self.output_tokens:
+        read, cached, written = self.input_tokens, self.cached_tokens, self.cache_write_tokens
+        output, reasoning = self.output_tokens, self.reasoning_tokens
+        is_sane = 0 <= read <= _MOST_TOKENS and 0 <= cached <= _MOST_TOKENS and 0 <= written <= _MOST_TOKENS
+        if is_sane and 0 <= reasoning <= output <= _MOST_TOKENS:
             return self
+        counts = (read, cached, written, output, reasoning)
         read, cached, written, output, reasoning = (min(max(count, 0), _MOST_TOKENS) for count in counts)
         return Usage(read, cached, written, output, min(reasoning, output))
 

@@ -1,30 +1,56 @@
 """The streamed events, one Struct each, tagged by `type`.
 
-Snapshots of responses and items are `Raw`: they are encoded once, when they are true, and shared by every reader.
-`sequence_number` is set by the log when the event is appended; nobody else may set it.
+What a response, an item or a part was at some time is held as such, and written when a reader asks for the event;
+what is kept of it, finished items and the terminal response, is `Raw`: written once, and shared by all.
+`sequence_number` is set by the log when the event is written; nobody else may set it.
 Source: OpenAI OpenAPI `ResponseStreamEvent`; Open Responses `*StreamingEvent`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from .items import Item, OutputText, ReasoningText, RefusalPart, SummaryText
+from .response import Response
+
 NO_LOGPROBS: Final = msgspec.Raw(b"[]")
+Part = OutputText | RefusalPart | ReasoningText
 
 
 class _Event(msgspec.Struct, tag_field="type", kw_only=True):
     sequence_number: int = -1
 
 
+class Snapshot:
+    """The response as it was when several events were made of it; its JSON, once one of them is written."""
+
+    __slots__ = ("_raw", "_response")
+
+    def __init__(self, response: Response) -> None:
+        self._response = copy(response)
+        self._raw: msgspec.Raw | None = None
+
+    def raw(self) -> msgspec.Raw:
+        """The JSON."""
+        if self._raw is None:
+            self._raw = msgspec.Raw(msgspec.json.encode(self._response))
+        return self._raw
+
+
+class _BeforeEnd(_Event, kw_only=False):
+    response: msgspec.Raw | Snapshot
+
+
 class _AboutResponse(_Event, kw_only=False):
     response: msgspec.Raw
 
 
-class ResponseCreated(_AboutResponse, tag="response.created"):
+class ResponseCreated(_BeforeEnd, tag="response.created"):
     """The upstream answered 2xx: the response exists."""
 
 
@@ -32,7 +58,7 @@ class ResponseQueued(_AboutResponse, tag="response.queued"):
     """A background response waits for a worker."""
 
 
-class ResponseInProgress(_AboutResponse, tag="response.in_progress"):
+class ResponseInProgress(_BeforeEnd, tag="response.in_progress"):
     """The model works."""
 
 
@@ -50,7 +76,7 @@ class ResponseFailed(_AboutResponse, tag="response.failed"):
 
 class OutputItemAdded(_Event, tag="response.output_item.added", kw_only=False):
     output_index: int
-    item: msgspec.Raw
+    item: msgspec.Raw | Item
 
 
 class OutputItemDone(_Event, tag="response.output_item.done", kw_only=False):
@@ -68,11 +94,11 @@ class _InPart(_InItem, kw_only=False):
 
 
 class ContentPartAdded(_InPart, tag="response.content_part.added", kw_only=False):
-    part: msgspec.Raw
+    part: Part
 
 
 class ContentPartDone(_InPart, tag="response.content_part.done", kw_only=False):
-    part: msgspec.Raw
+    part: Part
 
 
 class OutputTextDelta(_InPart, tag="response.output_text.delta", kw_only=False, gc=False):
@@ -82,7 +108,7 @@ class OutputTextDelta(_InPart, tag="response.output_text.delta", kw_only=False, 
 
 class OutputTextDone(_InPart, tag="response.output_text.done", kw_only=False):
     text: str
-    logprobs: msgspec.Raw = NO_LOGPROBS
+    logprobs: tuple[msgspec.Raw, ...] = ()
 
 
 class AnnotationAdded(_InPart, tag="response.output_text.annotation.added", kw_only=False):
@@ -111,11 +137,11 @@ class _InSummary(_InItem, kw_only=False):
 
 
 class SummaryPartAdded(_InSummary, tag="response.reasoning_summary_part.added", kw_only=False):
-    part: msgspec.Raw
+    part: SummaryText
 
 
 class SummaryPartDone(_InSummary, tag="response.reasoning_summary_part.done", kw_only=False):
-    part: msgspec.Raw
+    part: SummaryText
 
 
 class SummaryTextDelta(_InSummary, tag="response.reasoning_summary_text.delta", kw_only=False):
@@ -178,6 +204,7 @@ class Forwarded:
 
 
 Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
+TERMINALS: Final = (ResponseCompleted, ResponseIncomplete, ResponseFailed)
 Event = (
     ResponseCreated
     | ResponseQueued
@@ -220,9 +247,7 @@ DELTAS: Final = (
 """Events whose frames carry `obfuscation` padding unless the client declines it."""
 
 DELTA_TYPES: Final = frozenset(str(kind.__struct_config__.tag) for kind in DELTAS)
-TERMINAL_TYPES: Final = frozenset(
-    str(kind.__struct_config__.tag) for kind in (ResponseCompleted, ResponseIncomplete, ResponseFailed)
-)
+TERMINAL_TYPES: Final = frozenset(str(kind.__struct_config__.tag) for kind in TERMINALS)
 
 
 def type_of(event: Event) -> str:
@@ -246,8 +271,11 @@ DELTA_HEADS: Final[dict[type[object], bytes]] = {kind: _frame_head(str(kind.__st
 """What `frame_head` says of deltas."""
 
 
-def _as_object(event: object) -> dict[str, object]:
-    """A forwarded event as its object, the one kind that msgspec does not know."""
+def _as_json(value: object) -> dict[str, object] | msgspec.Raw:
+    """A forwarded event as its object, or a snapshot: the kinds that msgspec does not know."""
+    if isinstance(value, Snapshot):
+        return value.raw()
+    event = value
     assert isinstance(event, Forwarded), "all others are structs"
     envelope: dict[str, object] = {
         "type": event.type,
@@ -258,5 +286,5 @@ def _as_object(event: object) -> dict[str, object]:
     return envelope | event.fields
 
 
-encode_event: Final[Callable[[Event], bytes]] = msgspec.json.Encoder(enc_hook=_as_object).encode
+encode_event: Final[Callable[[Event], bytes]] = msgspec.json.Encoder(enc_hook=_as_json).encode
 """The event as one JSON object."""

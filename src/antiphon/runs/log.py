@@ -77,10 +77,6 @@ class EventLog:
 
     def extend(self, events: Sequence[Event]) -> None:
         """Add events that belong together."""
-        number = self._first + len(self._events)
-        for event in events:
-            event.sequence_number = number
-            number += 1
         self._events += events
         if self._on_news is not None:
             self._on_news()
@@ -113,11 +109,13 @@ class EventLog:
 
     def encoded(self, number: int) -> bytes:
         """One event as JSON."""
-        if self._encoded is None:
-            return encode_event(self._events[number - self._first])
-        known = self._encoded.get(number)
+        known = None if self._encoded is None else self._encoded.get(number)
         if known is None:
-            known = self._encoded[number] = encode_event(self._events[number - self._first])
+            event = self._events[number - self._first]
+            event.sequence_number = number
+            known = encode_event(event)
+            if self._encoded is not None:
+                self._encoded[number] = known
         return known
 
     def payloads(self, first: int, end: int) -> list[bytes]:
@@ -142,7 +140,11 @@ class EventLog:
         events = self._events[begin : begin + most]
         is_kept = self._encoded is not None
         for number, event in enumerate(events, first):
-            payload = self.encoded(number) if is_kept else encode_event(event)
+            if is_kept:
+                payload = self.encoded(number)
+            else:
+                event.sequence_number = number
+                payload = encode_event(event)
             if is_padded and isinstance(event, DELTAS):
                 pieces += (DELTA_HEADS[type(event)], payload[:-1], _PADDINGS[len(event.delta) % _PAD_TO], b"\n\n")
             else:
