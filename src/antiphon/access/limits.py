@@ -58,28 +58,38 @@ class _Bucket:
 
     def needed(self, tokens: int) -> int:
         """What a request takes that may need so many tokens: no more than there can be."""
-        return 1 if self.kind == "requests" else min(tokens, self.per_minute)
+        if self.kind == "requests":
+            return 1
+        return min(self.per_minute, tokens)
 
-    def left(self, now: float) -> int:
-        filled_s = _MINUTE_S - max(self.full_at - now, 0.0) + _INSTANT_S
-        return min(max(int(filled_s / self._refill_s), 0), self.per_minute)
+    def owed_s(self, now: float) -> float:
+        """Until it is full."""
+        owed_s = self.full_at - now
+        return max(0.0, owed_s)
+
+    def left(self, owed_s: float) -> int:
+        """What there is, where so much is owed."""
+        left = int((_MINUTE_S - owed_s + _INSTANT_S) / self._refill_s)
+        return left if 0 <= left < self.per_minute else (self.per_minute if left > 0 else 0)
 
     def wait_s(self, tokens: int, now: float) -> float:
         """Until there is what such a request takes; none or less if it is there."""
-        return max(self.full_at - now, 0.0) + self.needed(tokens) * self._refill_s - _MINUTE_S - _INSTANT_S
+        return self.owed_s(now) + self.needed(tokens) * self._refill_s - _MINUTE_S - _INSTANT_S
 
     def take(self, amount: int, now: float) -> None:
         """Take so much, whether it is there or not; less than nothing is given back."""
-        full_at = max(self.full_at, now)
-        self.full_at = min(full_at + amount * self._refill_s, now + _MOST_OWED_S)
-        self.untold_s += self.full_at - full_at
+        begin_at = max(now, self.full_at)
+        full_at = begin_at + amount * self._refill_s
+        self.full_at = min(now + _MOST_OWED_S, full_at)
+        self.untold_s += self.full_at - begin_at
         if self.untold_s > _MUCH_S:
             self._due.wake()
 
     def headers(self, now: float) -> Headers:
         """OpenAI's x-ratelimit headers."""
         limit, remaining, reset = self._names
-        return (limit, self._limit), (remaining, str(self.left(now))), (reset, _duration(max(self.full_at - now, 0.0)))
+        owed_s = self.owed_s(now)
+        return (limit, self._limit), (remaining, str(self.left(owed_s))), (reset, _duration(owed_s))
 
 
 class Admission:
@@ -183,21 +193,24 @@ class RateLimits:
 
 
 def _reached(bucket: _Bucket, tokens: int, now: float, told: Headers) -> LimitReached:
-    wait_s = bucket.wait_s(tokens, now)
+    wait_s, left = bucket.wait_s(tokens, now), bucket.left(bucket.owed_s(now))
     message = (
-        f"This project may use {bucket.per_minute:,} {bucket.kind} a minute: {bucket.left(now):,} are left now and "
+        f"This project may use {bucket.per_minute:,} {bucket.kind} a minute: {left:,} are left now and "
         f"{bucket.needed(tokens):,} are needed. Please try again in {_duration(wait_s)}."
     )
     return LimitReached(message, bucket.kind, retry_after_s=wait_s, limits=told)
 
 
 def _headers(buckets: Sequence[_Bucket], now: float) -> Headers:
-    return tuple([header for bucket in buckets for header in bucket.headers(now)])
+    told: list[tuple[str, str]] = []
+    for bucket in buckets:
+        told += bucket.headers(now)
+    return tuple(told)
 
 
 def _duration(seconds: float) -> str:
     """Seconds as OpenAI writes them: `120ms`, `7.5s`, `6m0s`."""
-    milliseconds = round(seconds * 1000)
+    milliseconds = int(seconds * 1000 + 0.5)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest_s = divmod(round(seconds), 60)

@@ -21,7 +21,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     project: str
     conversation: ConversationRow | None = None
-    local: Mapping[str, Link] = msgspec.field(default_factory=dict[str, Link])
+    local: Mapping[str, Link] = {}
 
 
 class Context(msgspec.Struct, frozen=True):

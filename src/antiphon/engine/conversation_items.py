@@ -9,10 +9,8 @@ import msgspec
 
 from antiphon.protocol.ids import new_id
 from antiphon.protocol.items import (
-    CustomToolCall,
-    CustomToolCallOutput,
-    FunctionCall,
-    FunctionCallOutput,
+    CALL_OUTPUTS,
+    CALLS,
     Item,
 )
 from antiphon.protocol.parsing import parse_item
@@ -107,6 +105,6 @@ def _item(item: ConversationItem) -> Item:
 def hole_of(item: ConversationItem) -> str:
     """The call id that loses its other half with this item, or ""."""
     parsed = _item(item)
-    if isinstance(parsed, FunctionCall | CustomToolCall | FunctionCallOutput | CustomToolCallOutput):
+    if isinstance(parsed, (*CALLS, *CALL_OUTPUTS)):
         return parsed.call_id if isinstance(parsed.call_id, str) else ""
     return ""

@@ -97,10 +97,11 @@ def _known_tokens(counted: Counted, items: Sequence[T], length: int, tokens: Cal
 
 
 def _own_tokens(own: Sequence[InputItem]) -> int:
-    return sum(
-        ITEM_TOKENS + len(one.raw) // BYTES_PER_TOKEN if len(one.raw) <= _SMALL_BYTES else _item_tokens(one.item)
-        for one in own
-    )
+    tokens = 0
+    for one in own:
+        size = len(one.raw)
+        tokens += ITEM_TOKENS + size // BYTES_PER_TOKEN if size <= _SMALL_BYTES else _item_tokens(one.item)
+    return tokens
 
 
 def _context_tokens(entries: Sequence[Entry]) -> int:
@@ -108,7 +109,7 @@ def _context_tokens(entries: Sequence[Entry]) -> int:
 
 
 def _fixed_tokens(request: CreateResponse) -> int:
-    fixed = len((request.instructions or "").encode()) + sum(len(tool) for tool in request.tools_raw)
+    fixed = len((request.instructions or "").encode()) + sum(map(len, request.tools_raw))
     schema = request.text.format.schema
     return (fixed + len(schema or b"")) // BYTES_PER_TOKEN
 

@@ -48,7 +48,7 @@ class Chain(msgspec.Struct, frozen=True):
 class _Whole:
     """A chain from its first response on, none of which changes what another says; until when it is there."""
 
-    links: list[Link] = field(default_factory=list[Link])
+    links: list[Link] = field(default_factory=list)
     growing: Growing = field(default_factory=Growing)
     expires_at: float = math.inf
     size_bytes: int = 0

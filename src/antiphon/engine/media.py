@@ -8,7 +8,7 @@ Source: OpenAI "Images and vision", "File inputs"; reference of provider wires, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -25,7 +25,7 @@ from antiphon.protocol.items import (
     Message,
 )
 from antiphon.protocol.request import InputItem
-from antiphon.providers.base import Turn
+from antiphon.providers.base import Entry, Turn
 from antiphon.providers.capabilities import Media
 
 from .holding import Holding
@@ -40,7 +40,9 @@ async def with_media(turn: Turn, reads: frozenset[Media], fetch: Fetch, holding:
 
     Raises InvalidRequest for what cannot be fetched, by the path of its part, and Overloaded for want of room.
     """
-    wanted = dict(_wanted(turn, reads))
+    is_past_shown = turn.past is not None and turn.past.shows_media
+    shown = showing(turn.context if is_past_shown else turn.latest)
+    wanted = dict(_wanted(shown, turn.request.input, reads)) if shown else {}
     if not wanted:
         return turn
     if len(wanted) > _MOST_URLS:
@@ -77,13 +79,9 @@ def url_of(part: ContentPart, reads: frozenset[Media]) -> str | None:
     return url if isinstance(url, str) and kind not in reads and _is_fetchable(url) else None
 
 
-def _wanted(turn: Turn, reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
+def _wanted(entries: Sequence[Entry], own: Sequence[InputItem], reads: frozenset[Media]) -> Iterator[tuple[str, str]]:
     """Every URL with the path of its part; the path in the request itself wins over that of an earlier turn."""
-    is_past_shown = turn.past is not None and turn.past.shows_media
-    entries = showing(turn.context if is_past_shown else turn.latest)
-    if not entries:  # few items of a long history do
-        return
-    paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(turn.request.input)}
+    paths = {id(entry.item): f"input[{index}]" for index, entry in enumerate(own)}
     for item in sorted(entries, key=lambda item: id(item) in paths):
         name = "content" if isinstance(item, Message) else "output"
         for index, part in enumerate(parts_of(item)):

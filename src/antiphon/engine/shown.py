@@ -24,5 +24,8 @@ def parts_of(entry: Entry) -> tuple[ContentPart, ...]:
 
 def showing(entries: Sequence[Entry]) -> list[Entry]:
     """The entries with an image, a file or a video among their parts."""
-    shown = [entry for entry in entries if type(entry) is not ModelTurn]
-    return [entry for entry in shown if not _MEDIA.isdisjoint(map(type, parts_of(entry)))]
+    return [
+        entry
+        for entry in entries
+        if type(entry) is not ModelTurn and (parts := parts_of(entry)) and not _MEDIA.isdisjoint(map(type, parts))
+    ]

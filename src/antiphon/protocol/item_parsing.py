@@ -64,6 +64,8 @@ _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _all_typed: Final = msgspec.json.Decoder(tuple[_Typed, ...])
 _rows: Final = msgspec.json.Decoder(tuple[Raw, ...])
+_text: Final = msgspec.json.Decoder(str).decode
+_encode: Final = msgspec.json.Encoder().encode
 _peek: Final = msgspec.json.Decoder(_Peek)
 _easy: Final = msgspec.json.Decoder(_EasyMessage)
 _tools_item: Final = msgspec.json.Decoder(_ToolsItem)
@@ -192,7 +194,7 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
     """The `input` parameter: a string is one user message, a list is read item by item."""
     first = bytes(memoryview(raw)[:1])
     if first == b'"':
-        text = msgspec.json.decode(raw, type=str)
+        text = _text(raw)
         if len(text) > max_length:
             raise invalid(
                 "input",
@@ -200,7 +202,7 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
                 "string_above_max_length",
             )
         message = it.Message("user", text)
-        return (InputItem(message, Raw(msgspec.json.encode(message))),)
+        return (InputItem(message, Raw(_encode(message))),)
     if first != b"[":
         raise wrong_type("input", "str | array", _json_type(first))
     return read_items(raw, 0)

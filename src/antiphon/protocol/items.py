@@ -220,6 +220,7 @@ class ToolSearchOutput(
 CALLS: Final = (FunctionCall, CustomToolCall)
 CALL_OUTPUTS: Final = (FunctionCallOutput, CustomToolCallOutput)
 DECLARATIONS: Final = (AdditionalTools, ToolSearchOutput)
+MEDIA: Final = (InputImage, InputFile, InputAudio, InputVideo)
 
 
 class Opaque(msgspec.Struct, frozen=True, gc=False):

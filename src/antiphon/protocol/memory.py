@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 K = TypeVar("K", str, bytes)
 
 
@@ -28,11 +29,11 @@ class Memory:
     def __init__(self) -> None:
         self._made: dict[int, tuple[object, Any]] = {}  # Any: of what type a result is, its maker knows
 
-    def once(self, purpose: object, make: Callable[[], T]) -> T:
-        """What `make` gave for this very `purpose` the first time; nobody may change it."""
+    def once(self, purpose: object, make: Callable[[*Given], T], *given: *Given) -> T:
+        """What `make` gave, with what is given, for this very `purpose` the first time; nobody may change it."""
         known = self._made.get(id(purpose))
         if known is None:
-            known = self._made[id(purpose)] = (purpose, make())  # held, so that its id stays its own
+            known = self._made[id(purpose)] = (purpose, make(*given))  # held, so that its id stays its own
         result: T = known[1]
         return result
 

@@ -69,7 +69,8 @@ class Recent(Generic[T]):
 
     def make_room(self) -> list[T]:
         """Let go of what is too much, and too old; what that was."""
-        too_old, gone = self._now() - _MAX_AGE_S, list[T]()
+        too_old = self._now() - _MAX_AGE_S
+        gone: list[T] = []
         while self._known:
             name, oldest = next(iter(self._known.items()))
             if self._bytes <= self._max_bytes and oldest.used_at > too_old:

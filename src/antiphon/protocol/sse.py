@@ -80,6 +80,8 @@ class SseDecoder:
                 return b""
             chunk = chunk.removeprefix(_BOM)
             self._is_start = False
+        if b"\r" not in chunk:  # as most are: to look for CRLF takes ten times as long
+            return chunk
         if chunk.endswith(b"\r"):  # perhaps the first half of CRLF: it waits for the next chunk
             chunk, self._half_end = chunk[:-1], b"\r"
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import (
+    MEDIA,
     ContentPart,
     InputAudio,
     InputFile,
@@ -99,7 +100,7 @@ def _block(part: ContentPart, path: str) -> Raw | None:
 def text_alone(parts: str | Sequence[ContentPart], path: str) -> str:
     """The text of content that may be nothing but text, such as a developer's. Raises InvalidRequest for media."""
     for index, part in enumerate(() if isinstance(parts, str) else parts):
-        if isinstance(part, InputImage | InputFile | InputAudio | InputVideo):
+        if isinstance(part, MEDIA):
             raise _refused(f"{path}[{index}]", "system and developer messages can hold only text here")
     return plain_text(parts)
 

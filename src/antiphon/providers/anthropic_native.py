@@ -108,7 +108,7 @@ class _Running:
     key: int
     kind: Literal["search", "code"]
     begun: list[Delta]
-    action: dict[str, object] = field(default_factory=dict[str, object])
+    action: dict[str, object] = field(default_factory=dict)
     code: str = ""
     is_shown: bool = False
 

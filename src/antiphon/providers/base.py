@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -61,7 +60,7 @@ class Vendor:
 
 def call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
     """What every call to a vendor carries: JSON in, a stream out, the credential, the operator's own headers last."""
-    return vendor.memory.once(call_headers, partial(_call_headers, vendor))
+    return vendor.memory.once(call_headers, _call_headers, vendor)
 
 
 def _call_headers(vendor: Vendor) -> tuple[tuple[str, str], ...]:
@@ -80,15 +79,15 @@ class Target:
     vendor: Vendor
     model: str
     learnt: Capabilities | None = None
+    name: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.vendor.name}/{self.model}")
 
     @property
     def able(self) -> Capabilities:
         """What the model can do: as the registry knows it, else as our own table does."""
         return self.learnt if self.learnt is not None else built_in(self.model)
-
-    @property
-    def name(self) -> str:
-        return f"{self.vendor.name}/{self.model}"
 
 
 class ReplayRecord(msgspec.Struct, frozen=True):
@@ -181,8 +180,9 @@ class Turn(msgspec.Struct, frozen=True):
     @property
     def kinds(self) -> frozenset[type]:
         """The types of the entries."""
-        known = frozenset[type]() if self.past is None else self.past.kinds
-        return known.union(map(type, self.latest))
+        if self.past is None:
+            return frozenset(map(type, self.context))
+        return self.past.kinds.union(map(type, self.latest))
 
     @property
     def latest(self) -> tuple[Entry, ...]:

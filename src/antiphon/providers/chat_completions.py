@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -27,6 +28,8 @@ from .faults import classify
 from .side_calls import no_such_call
 from .tool_names import declarations, lower_tools
 from .writing import write
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class ChatCompletions:
@@ -53,7 +56,7 @@ class ChatCompletions:
             "POST",
             _url(target.vendor, _path(quirks.path, target.model)),
             call_headers(target.vendor),
-            msgspec.json.encode(body),
+            _encode(body),
             dropped=(*tools.dropped, *settings.dropped),
             removed=tuple(conversation.removed),
             tool_names=lowered.names,

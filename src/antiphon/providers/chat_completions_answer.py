@@ -242,7 +242,9 @@ class Answer:
 
     def _source_citations(self) -> list[Delta]:
         """Numbered sources: one citation at each `[n]` of the text, and one at the end for each that is not named."""
-        text = self._message_text() if self._sources else ""
+        if not self._sources:
+            return []
+        text = self._message_text()
         cited: list[Delta] = []
         named: set[int] = set()
         for marker in _MARKER.finditer(text):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,8 @@ from .quirks import ChatQuirks
 from .writing import Open
 
 ReasoningBlocks = dict[str, str | list[msgspec.Raw]]
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
@@ -50,6 +53,13 @@ class CustomCallPart(msgspec.Struct, frozen=True, tag="custom", tag_field="type"
 CallPart = FunctionCallPart | CustomCallPart
 
 
+class _Said(msgspec.Struct, frozen=True):
+    """A turn that said something and did nothing else."""
+
+    role: str
+    content: str
+
+
 class CallExtra(msgspec.Struct, frozen=True):
     """What a provider attached to the turn's `call`-th call."""
 
@@ -63,13 +73,15 @@ class AssistantTurn(Open):
 
     text: str = ""
     refusal: str = ""
-    calls: list[CallPart] = field(default_factory=list[CallPart])
-    reasoning: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
+    calls: list[CallPart] = field(default_factory=list)
+    reasoning: list[msgspec.Raw] = field(default_factory=list)
     """Reasoning blocks in order, one JSON object for each reasoning item."""
 
 
 def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     """The message as bytes; equal turns give equal bytes."""
+    if turn.text and not (turn.reasoning or turn.calls or turn.refusal):  # as most turns are
+        return msgspec.Raw(_encode(_Said("assistant", turn.text)))
     reasoning = merged_reasoning(turn.reasoning)
     text = turn.text if quirks.has_refusal_field else turn.text + turn.refusal
     message: dict[str, object] = {"role": "assistant"}
@@ -82,7 +94,7 @@ def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     message |= reasoning
     if turn.calls and quirks.empty_reasoning_field:
         message.setdefault(quirks.empty_reasoning_field, "")
-    return msgspec.Raw(msgspec.json.encode(message))
+    return msgspec.Raw(_encode(message))
 
 
 def _content(

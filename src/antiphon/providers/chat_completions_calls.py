@@ -45,7 +45,7 @@ class _Call:
     index: int | None
     wire_name: str = ""
     tool: ToolName | None = None
-    pieces: list[str] = field(default_factory=list[str])  # adding to one string copies it for every chunk
+    pieces: list[str] = field(default_factory=list)  # adding to one string copies it for every chunk
     has_minted_id: bool = False
     is_custom: bool = False
     """A native custom tool: `arguments` is its plain input."""
@@ -105,7 +105,7 @@ class CallCollector:
     @property
     def has_nameless_arguments(self) -> bool:
         """A call came whose function was never named: its arguments belong nowhere."""
-        return any(call.tool is None and call.arguments.strip() for call in self._calls)
+        return bool(self._calls) and any(call.tool is None and call.arguments.strip() for call in self._calls)
 
     def parts(self) -> list[CallPart]:
         """The calls as they stand in the assistant message. Arguments are canonical where items would lose them."""

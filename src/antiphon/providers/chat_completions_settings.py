@@ -6,6 +6,8 @@ Source: OpenAI "Chat Completions" parameters; reference of provider wires, §1.2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -15,6 +17,18 @@ from antiphon.protocol.request import CreateResponse, TextFormat
 
 from .quirks import ChatQuirks, ChatTuning
 
+_SAMPLING: Final[tuple[ChatTuning, ...]] = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_SERVING: Final[tuple[ChatTuning, ...]] = (
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "safety_identifier",
+    "user",
+)
+_sampling_of: Final = attrgetter(*_SAMPLING)
+_serving_of: Final = attrgetter(*_SERVING)
+_NO_SAMPLING: Final = (None,) * len(_SAMPLING)
+_NO_SERVING: Final = (None,) * len(_SERVING)
 _ANY_OBJECT: Final = {"name": "object", "schema": {"type": "object"}}
 
 
@@ -43,8 +57,8 @@ class Settings:
         elif not is_default:
             self.dropped.append(said or name)
 
-    def _tune_all(self, *fields: tuple[ChatTuning, object]) -> None:
-        for name, value in fields:
+    def _tune_all(self, names: Sequence[ChatTuning], values: tuple[object, ...]) -> None:
+        for name, value in zip(names, values, strict=True):
             if value is not None:
                 self._tune(name, value)
 
@@ -66,12 +80,9 @@ class Settings:
         request = self._request
         if request.max_output_tokens is not None:
             self.fields[self._quirks.max_tokens_field] = request.max_output_tokens
-        self._tune_all(
-            ("temperature", request.temperature),
-            ("top_p", request.top_p),
-            ("presence_penalty", request.presence_penalty),
-            ("frequency_penalty", request.frequency_penalty),
-        )
+        sampling = _sampling_of(request)
+        if sampling != _NO_SAMPLING:
+            self._tune_all(_SAMPLING, sampling)
         if request.wants_logprobs:
             self._tune("logprobs", True, said="top_logprobs")
             if "logprobs" in self._quirks.tuning and request.top_logprobs:
@@ -112,13 +123,9 @@ class Settings:
         if request.service_tier is not None:
             is_default = request.service_tier in ("auto", "default")
             self._tune("service_tier", request.service_tier, is_default=is_default)
-        self._tune_all(
-            ("prompt_cache_key", request.prompt_cache_key),
-            ("prompt_cache_retention", request.prompt_cache_retention),
-            ("prompt_cache_options", request.prompt_cache_options),
-            ("safety_identifier", request.safety_identifier),
-            ("user", request.user),
-        )
+        serving = _serving_of(request)
+        if serving != _NO_SERVING:
+            self._tune_all(_SERVING, serving)
         # Metadata is kept and echoed by this server: a target without it loses nothing.
         if request.metadata:
             self._tune("metadata", request.metadata, is_default=True)

@@ -64,7 +64,7 @@ def wire_tools(request: CreateResponse, lowered: LoweredTools, quirks: ChatQuirk
     """Everything of a request that concerns tools. Raises InvalidRequest for a choice that cannot be kept."""
     choice = request.tool_choice
     if choice == "auto":
-        return lowered.memory.once(quirks, lambda: _declared(choice, lowered, quirks))
+        return lowered.memory.once(quirks, _declared, choice, lowered, quirks)
     return _declared(choice, lowered, quirks)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
+from antiphon.protocol.items import MEDIA, ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
 from .arguments import as_object
 from .base import Target
@@ -37,7 +37,7 @@ class Said:
     thinking: str = ""
     text: str = ""
     plan: str = ""
-    calls: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.thinking or self.text or self.plan or self.calls)
@@ -133,7 +133,7 @@ class Messages(DialogueWriter):
         """What a tool gave back is text; pictures in it are shown by the user's side after all results."""
         output = result.output
         if not isinstance(output, str):
-            media = [part for part in output if isinstance(part, InputImage | InputFile | InputAudio | InputVideo)]
+            media = [part for part in output if isinstance(part, MEDIA)]
             if media:
                 shown.append({"type": "text", "text": f"[from the output of {result.called.name}]"})
                 shown += _content(media, result.path)

@@ -21,15 +21,12 @@ import msgspec
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import (
     CALLS,
+    MEDIA,
     ContentPart,
     CustomToolCall,
     CustomToolCallOutput,
     FunctionCall,
     FunctionCallOutput,
-    InputAudio,
-    InputFile,
-    InputImage,
-    InputVideo,
     Item,
     Message,
     Opaque,
@@ -99,14 +96,14 @@ class Part(NamedTuple):
 
 @dataclass
 class Ask(Open):
-    results: list[Result] = field(default_factory=list[Result])
-    parts: list[Part] = field(default_factory=list[Part])
+    results: list[Result] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 @dataclass
 class Answer(Open):
-    pieces: list[Piece] = field(default_factory=list[Piece])
-    calls: list[Called] = field(default_factory=list[Called])
+    pieces: list[Piece] = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
 
 
 class WireCall(NamedTuple):
@@ -323,7 +320,7 @@ class Dialogue(Open):
 def text_alone(parts: str | tuple[ContentPart, ...], path: str) -> str:
     """The text of content that may be nothing but text, such as a developer's. Raises InvalidRequest for media."""
     for index, part in enumerate(() if isinstance(parts, str) else parts):
-        if isinstance(part, InputImage | InputFile | InputAudio | InputVideo):
+        if isinstance(part, MEDIA):
             raise refused(f"{path}[{index}]", "system and developer messages can hold only text here")
     return plain_text(parts)
 

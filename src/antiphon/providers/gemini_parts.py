@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from antiphon.protocol.errors import InvalidRequest
-from antiphon.protocol.items import ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
+from antiphon.protocol.items import MEDIA, ContentPart, InputAudio, InputFile, InputImage, InputText, InputVideo
 
 from .arguments import raw_object
 from .dialogue import no_files, refused
@@ -72,7 +72,7 @@ def split_result(
     inside: list[Raw] = []
     after: list[Raw] = []
     for index, part in enumerate(output):
-        if not isinstance(part, InputImage | InputFile | InputAudio | InputVideo):
+        if not isinstance(part, MEDIA):
             texts.append(plain_text((part,)))
             continue
         written = _part(part, f"{path}[{index}]")

@@ -21,8 +21,8 @@ _PROBE: Final = "any other text"
 _TRIES: Final = 4
 _SINGLY: Final = 4
 """So many blocks of a read are looked at one by one: behind them, or between them, most are alike."""
-_SHORT: Final = 24
-"""So many blocks in the first read are decoded: an answer that comes whole and short is not worth learning from."""
+_SHORT_BYTES: Final = 5 << 10
+"""A first read of this size, some 24 blocks, is decoded: an answer that comes whole and short teaches too little."""
 _strings: Final = msgspec.json.Decoder(list[str]).decode
 _string: Final = msgspec.json.Decoder(str).decode
 
@@ -58,7 +58,7 @@ class Repeats:
     def read(self, blocks: bytes, reader: Reader) -> list[Delta]:
         """What whole blocks say. Raises what the reader raises."""
         is_first, self._is_first = self._is_first, False
-        if is_first and blocks.count(b"\n\n") <= _SHORT:
+        if is_first and len(blocks) <= _SHORT_BYTES:
             return reader.decoded(blocks)
         deltas: list[Delta] = []
         for _ in range(_SINGLY):

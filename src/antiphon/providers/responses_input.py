@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from antiphon.protocol.errors import InvalidRequest
 from antiphon.protocol.items import (
+    CALL_OUTPUTS,
     AdditionalTools,
     ContentPart,
     CustomToolCall,
@@ -56,6 +57,9 @@ _NULL: Final = b"null"
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 
 _REASONING: Final = (Reasoning, ReplayedReasoning)
+_TRACED: Final = (Opaque, ToolSearchCall)
+_CLIENTS: Final = (*CALL_OUTPUTS, ToolSearchOutput, ItemReference)
+"""Items that no model writes."""
 PROVIDER_CHANGED: Final = "provider_changed"
 MODEL_CHANGED: Final = "model_changed"
 UNREADABLE: Final = "unreadable"
@@ -130,7 +134,7 @@ class InputRenderer:
                 self._remove(item, PROVIDER_CHANGED)
             elif isinstance(item, Message):
                 self._add(_foreign_message(item))
-            elif isinstance(item, Opaque | ToolSearchCall):
+            elif isinstance(item, _TRACED):
                 self._trace(item)
             else:
                 self._client_item(item)
@@ -304,7 +308,7 @@ def _is_of_model(entry: Entry) -> bool:
     """Whether reasoning can have led to this: something that a model wrote."""
     if isinstance(entry, Message):
         return entry.role == "assistant"
-    return not isinstance(entry, FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput | ItemReference)
+    return not isinstance(entry, _CLIENTS)
 
 
 def _type(fields: Fields) -> str:
@@ -345,11 +349,11 @@ def _foreign_message(item: Message) -> Message:
 def _output_part(part: ContentPart) -> ContentPart:
     if isinstance(part, OutputText):
         return msgspec.structs.replace(part, logprobs=())
-    return OutputText(part.text) if isinstance(part, InputText | PlainText) else part
+    return OutputText(part.text) if isinstance(part, (InputText, PlainText)) else part
 
 
 def _input_part(part: ContentPart) -> ContentPart:
-    return InputText(part.text) if isinstance(part, OutputText | PlainText) else part
+    return InputText(part.text) if isinstance(part, (OutputText, PlainText)) else part
 
 
 def _joined_text(content: str | Sequence[ContentPart], param: str) -> str:
@@ -358,7 +362,7 @@ def _joined_text(content: str | Sequence[ContentPart], param: str) -> str:
         return content
     pieces: list[str] = []
     for part in content:
-        if not isinstance(part, InputText | OutputText | PlainText):
+        if not isinstance(part, (InputText, OutputText, PlainText)):
             kind = part.__struct_config__.tag
             raise InvalidRequest(
                 f"This model takes only text here, not {kind!r}: send the content in a user message.",

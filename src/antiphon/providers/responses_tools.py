@@ -63,11 +63,11 @@ WireTool = FunctionTool | CustomTool | NamespaceTool | WireFunction | msgspec.Ra
 class WireTools:
     """The turn's tools as this vendor is told of them. `choice` None is left out of the body."""
 
-    tools: list[WireTool] = field(default_factory=list[WireTool])
-    refs: list[ToolRef] = field(default_factory=list[ToolRef])
+    tools: list[WireTool] = field(default_factory=list)
+    refs: list[ToolRef] = field(default_factory=list)
     names: tuple[ToolName, ...] = ()
     choice: object | None = None
-    dropped: list[str] = field(default_factory=list[str])
+    dropped: list[str] = field(default_factory=list)
 
     def add(self, tool: WireTool, ref: ToolRef) -> None:
         self.tools.append(tool)

@@ -81,8 +81,12 @@ class LoweredTools:
     def each(self, make: Callable[[LoweredTool], T], only: Sequence[ToolName] | None = None) -> tuple[T, ...]:
         """What `make` writes for every tool, which nobody may change, or for those in `only`."""
         if only is None:
-            return self.memory.once(make, lambda: tuple(make(tool) for tool in self.tools))
+            return self.memory.once(make, _each, self.tools, make)
         return tuple(make(tool) for tool in self.tools if tool.tool_name in only)
+
+
+def _each(tools: Sequence[LoweredTool], make: Callable[[LoweredTool], T]) -> tuple[T, ...]:
+    return tuple(make(tool) for tool in tools)
 
 
 def _name_of(lowered: LoweredTool) -> ToolName:
@@ -112,7 +116,7 @@ def lower_tools(tools: Sequence[Tool], loaded: Sequence[Loader], *, has_custom_t
     """
     if loaded or not isinstance(tools, Tools):
         return _lowered(tools, loaded, has_custom_tools)
-    return tools.memory.once(_PURPOSES[has_custom_tools], lambda: _lowered(tools, (), has_custom_tools))
+    return tools.memory.once(_PURPOSES[has_custom_tools], _lowered, tools, (), has_custom_tools)
 
 
 def _lowered(tools: Sequence[Tool], loaded: Iterable[Loader], has_custom_tools: bool) -> LoweredTools:

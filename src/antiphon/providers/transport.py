@@ -11,12 +11,14 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from antiphon.protocol.errors import UpstreamFault, without_frames
@@ -90,6 +92,14 @@ class _Proxies:
         return self._known[key]
 
 
+class _Opening(aiohttp.ClientRequest):
+    """What aiohttp's pool knows an address by: its key is worked out once."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:  # pyright: ignore[reportIncompatibleMethodOverride] - a property too
+        return super().connection_key
+
+
 class _Address:
     """Where the requests for one URL go: worked out once, byte for byte as the URL is written.
 
@@ -98,7 +108,7 @@ class _Address:
     """
 
     def __init__(self, method: str, url: str, proxy: str | None) -> None:
-        self.opening = aiohttp.ClientRequest(
+        self.opening = _Opening(
             method,
             URL(url, encoded=True),
             loop=asyncio.get_running_loop(),

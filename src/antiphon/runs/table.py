@@ -107,11 +107,12 @@ class RunTable:
         live.task.add_done_callback(end)
 
     def _enter(self, run: Run, task: asyncio.Task[None]) -> _Live:
-        loop, beside = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+        beside: list[asyncio.Task[None]] = []
         if run.request.conversation is not None or run.idempotency_key is not None:
-            beside.append(loop.create_task(keep(run, self._ports)))
+            beside.append(asyncio.get_running_loop().create_task(keep(run, self._ports)))
         if run.recorder is not None:
-            beside.append(loop.create_task(run.recorder.work(partial(self._lose, run))))
+            recording = run.recorder.work(partial(self._lose, run))
+            beside.append(asyncio.get_running_loop().create_task(recording))
         live = self._live[run.id] = _Live(run, task, beside)
         return live
 

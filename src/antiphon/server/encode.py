@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from antiphon.protocol.errors import ServerFault
-from antiphon.protocol.events import ResponseCompleted, ResponseFailed, ResponseIncomplete
+from antiphon.protocol.events import TERMINALS
 from antiphon.runs.run import Run
 from antiphon.runs.table import RunTable
 
@@ -24,7 +24,7 @@ async def send_json(exchange: Exchange, run: Run, table: RunTable) -> None:
     if log.error is not None:
         raise log.error
     last = log.last
-    if not isinstance(last, ResponseCompleted | ResponseIncomplete | ResponseFailed):
+    if not isinstance(last, TERMINALS):
         raise ServerFault("The response has no end. Please try again.")
     await exchange.answer(200, bytes(last.response), run_headers(run))
 

@@ -43,8 +43,8 @@ class Lane:
     run: Run | None = None
     request: CreateResponse | None = None
     latest: str | None = None
-    steers: list[AcceptedSteer] = field(default_factory=list[AcceptedSteer])
-    owed: dict[str, list[AcceptedSteer]] = field(default_factory=dict[str, list[AcceptedSteer]])
+    steers: list[AcceptedSteer] = field(default_factory=list)
+    owed: dict[str, list[AcceptedSteer]] = field(default_factory=dict)
     is_working: bool = False
 
 

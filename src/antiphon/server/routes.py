@@ -45,7 +45,7 @@ class Call(msgspec.Struct, frozen=True):
 
     exchange: Exchange
     principal: Principal = NOBODY
-    params: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    params: Mapping[str, str] = {}
     trace: Trace = msgspec.field(default_factory=Trace)
 
     @property

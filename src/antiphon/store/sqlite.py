@@ -59,7 +59,11 @@ class SqliteEngine:
 
     async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo]) -> None:
         """Commit all or nothing."""
-        await self.write(lambda: insert(response, usage, echoes), size_of(response, echoes))
+
+        def work(connection: apsw.Connection) -> None:
+            _run(connection, insert(response, usage, echoes), [])
+
+        await self.writer.run(work, size_of(response, echoes))
 
     async def close(self) -> None:
         """Write what is queued, end the threads, close the file. Idempotent."""

@@ -100,8 +100,9 @@ class Lane:
             taken.append(job)
             if len(taken) == most or (job := self._next()) is None:
                 break
+        size_bytes = sum([job.size_bytes for job in taken])
         with self._lock:
-            self._queued_bytes -= sum(job.size_bytes for job in taken)
+            self._queued_bytes -= size_bytes
         return taken
 
     def _next(self) -> _Job | None:

@@ -180,7 +180,7 @@ def test_an_envelope_that_keeps_changing_is_still_read() -> None:
     assert any(isinstance(delta, Ended) for delta in ends)
 
 
-@pytest.mark.parametrize(("blocks", "is_learnt"), [(10, False), (100, True)])
+@pytest.mark.parametrize(("blocks", "is_learnt"), [(10, False), (1000, True)])
 def test_an_answer_that_comes_whole_is_learnt_from_only_if_it_is_long(blocks: int, is_learnt: bool) -> None:
     looked: list[bytes] = []
     reader = Plain()
