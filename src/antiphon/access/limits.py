@@ -72,9 +72,9 @@ class _Bucket:
         left = int((_MINUTE_S - owed_s + _INSTANT_S) / self._refill_s)
         return left if 0 <= left < self.per_minute else (self.per_minute if left > 0 else 0)
 
-    def wait_s(self, tokens: int, now: float) -> float:
-        """Until there is what such a request takes; none or less if it is there."""
-        return self.owed_s(now) + self.needed(tokens) * self._refill_s - _MINUTE_S - _INSTANT_S
+    def wait_s(self, amount: int, now: float) -> float:
+        """Until there is so much; none or less if it is there."""
+        return self.owed_s(now) + amount * self._refill_s - _MINUTE_S - _INSTANT_S
 
     def take(self, amount: int, now: float) -> None:
         """Take so much, whether it is there or not; less than nothing is given back."""
@@ -129,11 +129,12 @@ class RateLimits:
         if not buckets:
             return FREE
         tokens, now = estimate(), self._clock()
-        for bucket in buckets:
-            if bucket.wait_s(tokens, now) > 0:
-                raise _reached(bucket, tokens, now, _headers(buckets, now))
-        for bucket in buckets:
-            bucket.take(bucket.needed(tokens), now)
+        amounts = [bucket.needed(tokens) for bucket in buckets]
+        for bucket, amount in zip(buckets, amounts, strict=True):
+            if bucket.wait_s(amount, now) > 0:
+                raise _reached(bucket, amount, now, _headers(buckets, now))
+        for bucket, amount in zip(buckets, amounts, strict=True):
+            bucket.take(amount, now)
         return Admission(buckets, tokens, self._clock, _headers(buckets, now))
 
     async def admitted(self, project: str, estimate: Callable[[], int]) -> Admission:
@@ -192,11 +193,11 @@ class RateLimits:
             bucket.full_at = now + max(seconds, 0.0) + bucket.untold_s
 
 
-def _reached(bucket: _Bucket, tokens: int, now: float, told: Headers) -> LimitReached:
-    wait_s, left = bucket.wait_s(tokens, now), bucket.left(bucket.owed_s(now))
+def _reached(bucket: _Bucket, amount: int, now: float, told: Headers) -> LimitReached:
+    wait_s, left = bucket.wait_s(amount, now), bucket.left(bucket.owed_s(now))
     message = (
         f"This project may use {bucket.per_minute:,} {bucket.kind} a minute: {left:,} are left now and "
-        f"{bucket.needed(tokens):,} are needed. Please try again in {_duration(wait_s)}."
+        f"{amount:,} are needed. Please try again in {_duration(wait_s)}."
     )
     return LimitReached(message, bucket.kind, retry_after_s=wait_s, limits=told)
 

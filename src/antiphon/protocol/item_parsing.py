@@ -64,6 +64,8 @@ _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _all_typed: Final = msgspec.json.Decoder(tuple[_Typed, ...])
 _rows: Final = msgspec.json.Decoder(tuple[Raw, ...])
+_QUOTE: Final = ord('"')
+_BRACKET: Final = ord("[")
 _text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
 _peek: Final = msgspec.json.Decoder(_Peek)
@@ -192,8 +194,8 @@ def _check_part(part: it.ContentPart, path: str) -> None:
 
 def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
     """The `input` parameter: a string is one user message, a list is read item by item."""
-    first = bytes(memoryview(raw)[:1])
-    if first == b'"':
+    first = memoryview(raw)[0]
+    if first == _QUOTE:
         text = _text(raw)
         if len(text) > max_length:
             raise invalid(
@@ -203,8 +205,8 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
             )
         message = it.Message("user", text)
         return (InputItem(message, Raw(_encode(message))),)
-    if first != b"[":
-        raise wrong_type("input", "str | array", _json_type(first))
+    if first != _BRACKET:
+        raise wrong_type("input", "str | array", _json_type(bytes((first,))))
     return read_items(raw, 0)
 
 

@@ -17,7 +17,7 @@ Source: OpenAI "Streaming chat completions"; reference of provider wires, §1.2;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -36,11 +36,17 @@ from .quirks import ChatQuirks
 from .repeats import Repeats
 
 _DONE: Final = b"[DONE]"
+_LAST: Final = b"\n\ndata: [DONE]\n\n"
+_BEGIN: Final = b"data: {"
+_NEXT: Final = b"}\n\n" + _BEGIN
+_NEXT_LINE: Final = b"}\n{"
 _MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 _LIMIT_REASONS: Final = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
 _FILTER_REASONS: Final = frozenset({"content_filter", "safety"})
 _FAILED_REASONS: Final = frozenset({"error", "insufficient_system_resource"})
-_decode_chunk: Final = msgspec.json.Decoder(Chunk, strict=False).decode
+_decoder: Final = msgspec.json.Decoder(Chunk, strict=False)
+_decode_chunk: Final = _decoder.decode
+_decode_lines: Final = _decoder.decode_lines
 
 
 class ChatDecoder:
@@ -119,34 +125,48 @@ class ChatDecoder:
 
     def decoded(self, blocks: bytes) -> list[Delta]:
         """See `Reader.decoded`."""
-        return self._events(events_in(blocks), _unreadable)
+        is_last = blocks.endswith(_LAST)
+        chunks = _chunks_in(blocks[: -len(_LAST)] if is_last else blocks.removesuffix(b"\n\n"))
+        if chunks is None:
+            return self._events(events_in(blocks), _unreadable)
+        deltas = self._said(chunks)
+        return deltas + self._done() if is_last and not self._is_over else deltas
 
-    def _events(self, events: list[SseEvent], on_broken: Callable[[Exception], Exception]) -> list[Delta]:
+    def _said(self, chunks: Sequence[Chunk]) -> list[Delta]:
         deltas: list[Delta] = []
         pieces: list[str] = []
-        for event in events:
-            if self._is_over:
-                break
-            payload, chunk = event.data, None
-            if payload[:1] == b"{" or (payload := payload.strip()) not in (b"", _DONE):
-                try:
-                    chunk = _decode_chunk(payload)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise on_broken(error) from error
-                text = _text_alone(chunk)
-                if text and (pieces or self._answer.open_text is not None):
-                    pieces.append(text)
-                    continue
+        for chunk in chunks:
+            text = _text_alone(chunk)
+            if text and (pieces or self.text_key is not None):
+                pieces.append(text)
+                continue
             if pieces:
                 deltas.append(self._answer.go_on(pieces))
                 pieces = []
-            if chunk is None:
+            if self._is_over:
+                break
+            deltas += self._chunk(chunk)
+        return [*deltas, self._answer.go_on(pieces)] if pieces else deltas
+
+    def _events(self, events: list[SseEvent], on_broken: Callable[[Exception], Exception]) -> list[Delta]:
+        """Events one by one: those that are not all chunks, and what cannot be read."""
+        deltas: list[Delta] = []
+        for event in events:
+            if self._is_over:
+                break
+            payload = event.data.strip()
+            if payload in (b"", _DONE):
                 deltas += self._done() if payload else []
-            elif event.name == "error" and chunk.error == NULL:
+                continue
+            try:
+                chunk = _decode_chunk(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise on_broken(error) from error
+            if event.name == "error" and chunk.error == NULL:
                 deltas.append(self._fail(payload))
             else:
-                deltas += self._chunk(chunk)
-        return [*deltas, self._answer.go_on(pieces)] if pieces else deltas
+                deltas += self._said((chunk,))
+        return deltas
 
     def _done(self) -> list[Delta]:
         self._was_done = True
@@ -215,6 +235,26 @@ class ChatDecoder:
         if self._answer.has_nameless_call:
             return [*deltas, Failed(UpstreamFault("server", "The provider called a tool and never named it."))]
         return [*deltas, Kept(self._answer.kept()), Finished(reason)]
+
+
+def _chunks_in(blocks: bytes) -> list[Chunk] | None:
+    """The chunks of blocks that are nothing else, a line each, as nearly all are; None of any others.
+
+    Where an object ends before a line's end and another begins after it, no value of JSON goes on: so it is one chunk a
+    line, if there are as many as lines.
+    """
+    if not blocks.startswith(_BEGIN):
+        return None
+    body = blocks[len(_BEGIN) - 1 :]
+    lines = body.replace(_NEXT, _NEXT_LINE)
+    count = 1 + (len(body) - len(lines)) // (len(_NEXT) - len(_NEXT_LINE))
+    if lines.count(b"\n") != count - 1:
+        return None
+    try:
+        chunks = _decode_lines(lines)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return chunks if len(chunks) == count else None
 
 
 def usage_of(wire: UsageWire, reasoning_is_extra: bool) -> Usage:
