@@ -18,6 +18,9 @@ DONE: Final = b"data: [DONE]\n\n"
 HEARTBEAT: Final = b": keep-alive\n\n"
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+# Asked for a piece of bytes, `in` first tries it as a number: that raises, and costs more than to look for it.
+_CR: Final = ord("\r")
+_LF: Final = ord("\n")
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
@@ -47,17 +50,18 @@ class SseDecoder:
 
     def blocks(self, chunk: bytes) -> bytes:
         """The blocks that `chunk` completes, each with its blank line: UTF-8, every line ended by LF."""
-        if self._is_start or self._half_end or b"\r" in chunk:
+        if self._is_start or self._half_end or _CR in chunk:
             chunk = self._plain(chunk)
         held = self._held
-        if b"\n\n" not in chunk and not (held and held[-1][-1:] == chunk[:1] == b"\n"):
+        end = chunk.rfind(b"\n\n") + 2
+        if end < 2 and not (held and held[-1][-1:] == chunk[:1] == b"\n"):
             if chunk:
                 self._hold(chunk)
             return b""
         if held:
             chunk = b"".join((*held, chunk))
             self._held, self._size_bytes = [], 0
-        end = chunk.rfind(b"\n\n") + 2
+            end = chunk.rfind(b"\n\n") + 2
         if end < len(chunk):
             self._hold(chunk[end:])
             chunk = chunk[:end]
@@ -83,7 +87,7 @@ class SseDecoder:
         if chunk.endswith(b"\r"):  # perhaps the first half of CRLF: it waits for the next chunk
             chunk, self._half_end = chunk[:-1], b"\r"
         # To look for CRLF where there is none takes ten times as long as to look for CR.
-        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in chunk else chunk
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if _CR in chunk else chunk
 
     def close(self) -> list[SseEvent]:
         """The bytes have ended: an event whose last blank line is missing is still delivered.
@@ -107,7 +111,7 @@ def events_in(blocks: bytes) -> list[SseEvent]:
 def _events_of(block: bytes) -> list[SseEvent]:
     """The event that these lines are; none where they hold no data."""
     name, is_named, data = block.partition(b"\ndata: ")
-    if is_named and name[:7] == b"event: " and b"\n" not in name and b"\n" not in data:  # as most are that have names
+    if is_named and name[:7] == b"event: " and _LF not in name and _LF not in data:  # as most are that have names
         return [SseEvent(data, name[7:].strip().decode())]
     name = b""
     lines: list[bytes] = []

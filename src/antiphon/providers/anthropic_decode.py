@@ -113,7 +113,6 @@ class AnthropicDecoder:
 
     # -- what Repeats asks of its reader
 
-    @property
     def text_key(self) -> int | None:
         """See `Reader.text_key`: the index of the block."""
         return None if self._is_over else self._spoke

@@ -88,7 +88,6 @@ class Answer:
         assert self._run is not None
         return deltas + self._run.feed(said)
 
-    @property
     def open_text(self) -> int | None:
         """The key of the open message that text is added to with no look inside; only `go_on` leaves it so for sure."""
         return self._message if self._run is None and self._is_plain else None

@@ -114,10 +114,9 @@ class ChatDecoder:
 
     # -- what Repeats asks of its reader
 
-    @property
     def text_key(self) -> int | None:
         """See `Reader.text_key`."""
-        return None if self._is_over else self._answer.open_text
+        return None if self._is_over else self._answer.open_text()
 
     def texts(self, pieces: list[str]) -> Delta:
         """See `Reader.texts`."""
@@ -137,7 +136,7 @@ class ChatDecoder:
         pieces: list[str] = []
         for chunk in chunks:
             text = _text_alone(chunk)
-            if text and (pieces or self.text_key is not None):
+            if text and (pieces or self.text_key() is not None):
                 pieces.append(text)
                 continue
             if pieces:

@@ -17,6 +17,7 @@ import msgspec
 
 from antiphon.protocol.deltas import Delta, Text, Texts
 
+_LF: Final = ord("\n")
 _PROBE: Final = "any other text"
 _TRIES: Final = 4
 _SINGLY: Final = 4
@@ -30,7 +31,6 @@ _string: Final = msgspec.json.Decoder(str).decode
 class Reader(Protocol):
     """A decoder, as far as it is needed to read blocks in its place."""
 
-    @property
     def text_key(self) -> int | None:
         """What the text that was read last belongs to, as long as more may be added to it without a look at a block."""
         ...
@@ -62,7 +62,7 @@ class Repeats:
             return reader.decoded(blocks)
         deltas: list[Delta] = []
         for _ in range(_SINGLY):
-            if self._key is not None and self._key == reader.text_key and blocks.startswith(self._head):
+            if self._key is not None and self._key == reader.text_key() and blocks.startswith(self._head):
                 texts, blocks = self._take(blocks)
                 deltas += [reader.texts(texts)] if texts else []
             if not blocks:
@@ -74,7 +74,7 @@ class Repeats:
             said = reader.decoded(block)
             deltas += said
             if len(said) == 1 and (text := _text_in(said[0])):
-                self._learn(block, text, reader.text_key)
+                self._learn(block, text, reader.text_key())
         return deltas + reader.decoded(blocks)
 
     def _learn(self, block: bytes, text: str, key: int | None) -> None:
@@ -92,7 +92,7 @@ class Repeats:
         """Of blocks that begin with `_head`: the texts of the first ones that are alike, and the blocks that follow."""
         quoted = blocks[len(self._head) - 1 : 1 - len(self._tail)]
         try:
-            if b"\n" not in quoted and blocks.endswith(self._tail):  # one block alone
+            if _LF not in quoted and blocks.endswith(self._tail):  # one block alone
                 texts, rest = [_string(quoted)], b""
             else:
                 found, rest = self._cut(blocks)

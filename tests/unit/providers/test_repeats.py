@@ -194,7 +194,8 @@ def test_an_answer_that_comes_whole_is_learnt_from_only_if_it_is_long(blocks: in
 class Plain:
     """A reader for which every block says one text."""
 
-    text_key = 0
+    def text_key(self) -> int:
+        return 0
 
     def texts(self, pieces: list[str]) -> Delta:
         return Texts(0, pieces)
