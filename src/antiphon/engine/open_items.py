@@ -13,7 +13,7 @@ Must never mint an id or know a wire. Source: reference "exact Responses SSE gra
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -36,7 +36,7 @@ _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ENVELOPE: Final = frozenset({"type", "sequence_number", "item_id", "output_index"})
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True):
     """Where an item stands and how its events get out."""
 
     item_id: str
@@ -114,9 +114,9 @@ class OpenMessage:
         if part is None or part.kind != "text":
             part = self._open("text")
         part.pieces += pieces
-        item_id, output_index, emit = self.place
+        place = self.place
         for text in pieces:
-            emit(ev.OutputTextDelta(item_id, output_index, part.content_index, text))
+            place.emit(ev.OutputTextDelta(place.item_id, place.output_index, part.content_index, text))
 
     def refusal(self, text: str) -> None:
         part = self._open("refusal")

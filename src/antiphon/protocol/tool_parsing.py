@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -79,7 +79,7 @@ _custom: Final = msgspec.json.Decoder(t.CustomTool)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Declared(NamedTuple):
+class Declared(msgspec.Struct, frozen=True):
     """`tools`, and each as a response shows it."""
 
     tools: t.Tools

@@ -37,7 +37,7 @@ _NATIVE_NAMES: Final = {
 }
 
 
-class WireTools(NamedTuple):
+class WireTools(msgspec.Struct, frozen=True):
     """`tools` and `tool_choice` (None: not sent), a sentence for models that cannot be forced, and what was dropped."""
 
     tools: list[Block]

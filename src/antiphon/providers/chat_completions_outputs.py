@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from antiphon.protocol.items import ContentPart
 
@@ -17,7 +19,7 @@ from .quirks import ChatQuirks
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-class ToolOutput(NamedTuple):
+class ToolOutput(msgspec.Struct, frozen=True):
     """The text of a tool message, and the parts that must follow in a user message."""
 
     text: str

@@ -51,7 +51,7 @@ class CustomDeclaration(msgspec.Struct, frozen=True, tag="custom", tag_field="ty
     custom: Custom
 
 
-class WireTools(NamedTuple):
+class WireTools(msgspec.Struct, frozen=True):
     """The `tools` and `tool_choice` fields (None: not sent), and whether a call is forced."""
 
     tools: Raw | None

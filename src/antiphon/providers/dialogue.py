@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -48,7 +48,7 @@ _Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
 _Call = FunctionCall | CustomToolCall | ToolSearchCall
 
 
-class Called(NamedTuple):
+class Called(msgspec.Struct, frozen=True):
     """A call: its id in the conversation, its id and name on the wire."""
 
     public_id: str
@@ -56,19 +56,19 @@ class Called(NamedTuple):
     name: str
 
 
-class CallPiece(NamedTuple):
+class CallPiece(msgspec.Struct, frozen=True):
     """A call of another model's, to be written anew; `arguments` is JSON text."""
 
     called: Called
     arguments: str
 
 
-class TextPiece(NamedTuple):
+class TextPiece(msgspec.Struct, frozen=True):
     text: str
     phase: str | None = None
 
 
-class BlockPiece(NamedTuple):
+class BlockPiece(msgspec.Struct, frozen=True):
     """A block that this account's model wrote, byte for byte."""
 
     raw: Raw
@@ -77,7 +77,7 @@ class BlockPiece(NamedTuple):
 Piece = CallPiece | TextPiece | BlockPiece
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True):
     """What a call came to. `path` is where the client wrote it."""
 
     called: Called
@@ -86,7 +86,7 @@ class Result(NamedTuple):
     is_error: bool = False
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """What was said: by the user, or (`is_directive`) by the system in the middle of a conversation."""
 
     content: str | tuple[ContentPart, ...]
@@ -106,7 +106,7 @@ class Answer(Open):
     calls: list[Called] = field(default_factory=list)
 
 
-class WireCall(NamedTuple):
+class WireCall(msgspec.Struct, frozen=True):
     """A call inside a replayed block: its id ("" where the wire has none) and name."""
 
     id: str

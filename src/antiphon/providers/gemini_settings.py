@@ -27,7 +27,7 @@ _ONE_CALL: Final = "Call at most one function at a time."
 _SEARCHES: Final = ("web_search", "web_search_preview")
 
 
-class WireTools(NamedTuple):
+class WireTools(msgspec.Struct, frozen=True):
     """`tools` and `toolConfig`, a sentence for what the wire has no field for, and what was dropped."""
 
     tools: list[Fields]

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
 
 from .base import Echo, StoredResponse, UsageRow
 
@@ -22,14 +24,14 @@ Row = Sequence[Any]  # Any: a database's values; the columns' types are fixed by
 NOW: Final = "now_s()"
 
 
-class Sql(NamedTuple):
+class Sql(msgspec.Struct, frozen=True):
     """One statement and its values; `$n` stands for `values[n - 1]`."""
 
     text: str
     values: tuple[Value, ...] = ()
 
 
-class Notify(NamedTuple):
+class Notify(msgspec.Struct, frozen=True):
     """Wake those who watch `topic`, in every process, once the transaction is committed."""
 
     topic: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from .base import REST_S, Echo, StoredResponse, StoreUnavailable, UsageRow, size_of
 from .echoes import AGAIN, NAME, PUT, has_names, names_of
@@ -49,7 +51,7 @@ INSERT_GROUP: Final = _group()
 Column = list[str | int | bytes | None]
 
 
-class Save(NamedTuple):
+class Save(msgspec.Struct, frozen=True):
     """What is saved together. `echoes`: those that the response names and that may not be there."""
 
     response: StoredResponse | None
