@@ -129,11 +129,11 @@ class RateLimits:
         if not buckets:
             return FREE
         tokens, now = estimate(), self._clock()
-        amounts = [bucket.needed(tokens) for bucket in buckets]
-        for bucket, amount in zip(buckets, amounts, strict=True):
+        taking = [(bucket, bucket.needed(tokens)) for bucket in buckets]
+        for bucket, amount in taking:
             if bucket.wait_s(amount, now) > 0:
                 raise _reached(bucket, amount, now, _headers(buckets, now))
-        for bucket, amount in zip(buckets, amounts, strict=True):
+        for bucket, amount in taking:
             bucket.take(amount, now)
         return Admission(buckets, tokens, self._clock, _headers(buckets, now))
 

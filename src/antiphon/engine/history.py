@@ -54,6 +54,8 @@ _decode_raws: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 _NONE: Final = frozenset[str]()
+_SPECIAL: Final = frozenset[type]((*CALLS, Opaque))
+"""What may have been cut off, or stand between turns."""
 _SEALED: Final = frozenset[type]((Reasoning, Opaque))
 """What may hold something of ours that has to be opened."""
 COMPACTION: Final = "compaction"
@@ -173,12 +175,15 @@ def known_of(chain: Sequence[Link], opener: Opener) -> Known | None:
     return newest.growing.known()
 
 
-def _entries_of(output: Sequence[Item], turns: Sequence[StoredTurn]) -> list[Entry]:
+def _entries_of(output: tuple[Item, ...], turns: Sequence[StoredTurn]) -> list[Entry]:
     """Model turns, and compaction items between them.
 
     Calls that were cut off (status incomplete) are left out, and with them the turn's record unless they are not in it:
     no provider takes a call whose arguments end in mid-word.
     """
+    if len(turns) == 1 and turns[0].end - turns[0].first == len(output) and _SPECIAL.isdisjoint(map(type, output)):
+        turn = turns[0]  # as nearly all are
+        return [] if turn.is_abandoned or not output else [ModelTurn(output, turn.record)]
     entries: list[Entry] = []
     position = 0
     for turn in turns:
@@ -241,10 +246,10 @@ def encode_input(items: Sequence[InputItem], response_id: str) -> bytes:
     return _encode([_listed(item, response_id, ordinal) for ordinal, item in enumerate(items)])
 
 
-def _listed(item: InputItem, response_id: str, ordinal: int) -> msgspec.Raw:
+def _listed(item: InputItem, response_id: str, ordinal: int) -> msgspec.Raw | Message:
     parsed = item.item
     if isinstance(parsed, Message):
-        return msgspec.Raw(_encode(_listed_message(parsed, response_id, ordinal)))
+        return _listed_message(parsed, response_id, ordinal)
     given = parsed.id
     if isinstance(given, str) and given:
         return item.raw
