@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.protocol.items import CALL_OUTPUTS, ContentPart, InputFile, InputImage, InputVideo, Message
-from antiphon.providers.base import Entry, ModelTurn
+from antiphon.providers.base import Entry
 
+_CLIENTS: Final = frozenset[type]((Message, *CALL_OUTPUTS))
 _MEDIA: Final = frozenset({InputImage, InputFile, InputVideo})
 
 
@@ -27,5 +28,5 @@ def showing(entries: Sequence[Entry]) -> list[Entry]:
     return [
         entry
         for entry in entries
-        if type(entry) is not ModelTurn and (parts := parts_of(entry)) and not _MEDIA.isdisjoint(map(type, parts))
+        if type(entry) in _CLIENTS and (parts := parts_of(entry)) and not _MEDIA.isdisjoint(map(type, parts))
     ]

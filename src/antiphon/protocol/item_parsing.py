@@ -10,7 +10,7 @@ from typing import Final, get_args
 import msgspec
 
 from . import items as it
-from .explain import check_id, explain, invalid, join_path, missing_parameter, wrong_type
+from .explain import check_id, explain, invalid, is_id, join_path, missing_parameter, wrong_type
 from .extras import decode_tolerantly
 from .item_schemas import CHECKED
 from .request import InputItem
@@ -60,6 +60,8 @@ _Typed = (
 )
 _READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(_Typed)}
 _MEDIA: Final = (it.InputImage, it.InputFile)
+_MEDIA_KINDS: Final = frozenset[type](_MEDIA)
+_TYPE_FIRST: Final = b'{"type":'
 _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _all_typed: Final = msgspec.json.Decoder(tuple[_Typed, ...])
@@ -91,9 +93,7 @@ def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
     """One item at `path`, and its JSON without tolerated extras. Raises InvalidRequest."""
     item = _at_once(raw)
     if item is not None:
-        if isinstance(item.id, str):
-            check_id(join_path(path, ".id"), item.id)
-        _check(item, path)
+        _check_read(item, path)
         return item, raw
     try:
         peek = _peek.decode(raw)
@@ -111,7 +111,7 @@ def _at_once(raw: msgspec.Raw) -> it.Message | _Typed | None:
     """An item that begins as most do, in one pass over what may be megabytes; None leaves it to those that explain."""
     head = bytes(memoryview(raw)[:8])
     try:
-        if head == b'{"type":':
+        if head == _TYPE_FIRST:
             return _typed.decode(raw)
         if head == b'{"role":':
             return _message(_easy.decode(raw))
@@ -168,6 +168,12 @@ def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
     return it.ToolSearchOutput(tools, holder.id, holder.call_id, holder.execution, holder.status)
 
 
+def _check_read(item: it.Item, path: str) -> None:
+    if isinstance(item.id, str):
+        check_id(join_path(path, ".id"), item.id)
+    _check(item, path)
+
+
 def _check(item: it.Item, path: str) -> None:
     """What types alone cannot say of an item."""
     if isinstance(item, it.Message):
@@ -212,8 +218,33 @@ def read_input(raw: msgspec.Raw, max_length: int) -> tuple[InputItem, ...]:
 
 def read_items(array: Raw, first: int) -> tuple[InputItem, ...]:
     """Items of the `input` parameter from a position on. Raises InvalidRequest."""
-    rows = enumerate(_rows.decode(array), first)
-    return tuple([InputItem(*read_item(row, f"input[{position}]")) for position, row in rows])
+    rows = _rows.decode(array)
+    items = _all_at_once(array, rows)
+    if items is None:
+        return tuple([InputItem(*read_item(row, f"input[{at}]")) for at, row in enumerate(rows, first)])
+    for position, item in enumerate(items, first):
+        if not _is_plain(item):
+            _check_read(item, f"input[{position}]")
+    return tuple(map(InputItem, items, rows))
+
+
+def _all_at_once(array: Raw, rows: tuple[Raw, ...]) -> tuple[_Typed, ...] | None:
+    """Items of which all are as most are, in one pass; None leaves them to be read one by one."""
+    if not rows or bytes(memoryview(rows[0])[: len(_TYPE_FIRST)]) != _TYPE_FIRST:
+        return None
+    try:
+        return _all_typed.decode(array)
+    except msgspec.ValidationError:
+        return None
+
+
+def _is_plain(item: _Typed) -> bool:
+    """An item of which nothing but its types has to be checked."""
+    if isinstance(item.id, str) and not is_id(item.id):
+        return False
+    if isinstance(item, it.Message):
+        return isinstance(item.content, str) or _MEDIA_KINDS.isdisjoint(map(type, item.content))
+    return not isinstance(item, it.FunctionCallOutput) or bool(item.call_id)
 
 
 def _json_type(first: bytes) -> str:

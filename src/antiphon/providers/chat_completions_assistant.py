@@ -19,6 +19,7 @@ import msgspec
 from .quirks import ChatQuirks
 from .writing import Open
 
+_EMPTY: Final[dict[str, Mapping[str, object]]] = {"null": {"content": None}, "omitted": {}, "empty": {"content": ""}}
 ReasoningBlocks = dict[str, str | list[msgspec.Raw]]
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -105,8 +106,7 @@ def _content(
         return {"content": [*thinking, *said]}
     if text or not has_calls:
         return {"content": text}
-    empty: dict[str, dict[str, object]] = {"null": {"content": None}, "omitted": {}, "empty": {"content": ""}}
-    return empty[quirks.empty_content]
+    return _EMPTY[quirks.empty_content]
 
 
 def _signed(calls: Sequence[CallPart], extras: str | list[msgspec.Raw], quirks: ChatQuirks) -> list[CallPart]:

@@ -49,3 +49,12 @@ def test_what_is_kept_of_an_encoding_takes_its_own_room_alone() -> None:
     encoded = msgspec.json.encode(["x" * 1000])
     assert exact(encoded) == encoded
     assert exact(encoded) is not encoded
+
+
+def test_what_differs_in_one_place_is_never_taken_for_the_other() -> None:
+    made: list[bytes] = []
+    kept = Kept(lambda written: made.append(written) or written.count(b"b"), 1 << 20)
+    lists = [b"a" * place + b"b" + b"a" * (5_000 - place) for place in range(0, 5_000, 617)]
+    for _ in range(2):
+        assert [kept.of(written) for written in lists] == [1] * len(lists)
+    assert made == lists
