@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, get_args
 
 import msgspec
@@ -62,6 +63,9 @@ _READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag)
 _MEDIA: Final = (it.InputImage, it.InputFile)
 _MEDIA_KINDS: Final = frozenset[type](_MEDIA)
 _TYPE_FIRST: Final = b'{"type":'
+_ROLE_FIRST: Final = b'{"role":'
+_MESSAGE: Final = b'{"type":"message",'
+_MOST_AT_ONCE: Final = 1 << 20
 _TOOLS_ITEMS: Final = ("additional_tools", "tool_search_output")
 _typed: Final = msgspec.json.Decoder(_Typed)
 _all_typed: Final = msgspec.json.Decoder(tuple[_Typed, ...])
@@ -113,7 +117,7 @@ def _at_once(raw: msgspec.Raw) -> it.Message | _Typed | None:
     try:
         if head == _TYPE_FIRST:
             return _typed.decode(raw)
-        if head == b'{"role":':
+        if head == _ROLE_FIRST:
             return _message(_easy.decode(raw))
     except msgspec.ValidationError:
         pass
@@ -228,12 +232,20 @@ def read_items(array: Raw, first: int) -> tuple[InputItem, ...]:
     return tuple(map(InputItem, items, rows))
 
 
-def _all_at_once(array: Raw, rows: tuple[Raw, ...]) -> tuple[_Typed, ...] | None:
-    """Items of which all are as most are, in one pass; None leaves them to be read one by one."""
-    if not rows or bytes(memoryview(rows[0])[: len(_TYPE_FIRST)]) != _TYPE_FIRST:
+def _all_at_once(array: Raw, rows: Sequence[Raw]) -> tuple[_Typed, ...] | None:
+    """Items of which all begin as most do, in one pass; None leaves them to be read one by one."""
+    if not rows or len(array) > _MOST_AT_ONCE:
         return None
+    written: list[bytes] = []
+    for row in map(bytes, rows):
+        if row.startswith(_TYPE_FIRST):
+            written.append(row)
+        elif row.startswith(_ROLE_FIRST):  # a message without `type`
+            written.append(_MESSAGE + row[1:])
+        else:
+            return None
     try:
-        return _all_typed.decode(array)
+        return _all_typed.decode(b"[%b]" % b",".join(written))
     except msgspec.ValidationError:
         return None
 

@@ -83,7 +83,7 @@ def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     """The message as bytes; equal turns give equal bytes."""
     if turn.text and not (turn.reasoning or turn.calls or turn.refusal):  # as most turns are
         return msgspec.Raw(_encode(_Said("assistant", turn.text)))
-    reasoning = merged_reasoning(turn.reasoning)
+    reasoning = merged_reasoning(turn.reasoning) if turn.reasoning else {}
     text = turn.text if quirks.has_refusal_field else turn.text + turn.refusal
     message: dict[str, object] = {"role": "assistant"}
     message |= _content(reasoning.pop("content", None), text, bool(turn.calls), quirks)

@@ -14,8 +14,9 @@ Source: reference of provider wires, §1.2, §2.4 and §2.5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -75,6 +76,7 @@ WireMessage = SaidMessage | ToolMessage | msgspec.Raw
 _Output = FunctionCallOutput | CustomToolCallOutput | ToolSearchOutput
 _Call = FunctionCall | CustomToolCall | ToolSearchCall
 _CALLS: Final = (FunctionCall, CustomToolCall, ToolSearchCall)
+_THOUGHTS: Final = frozenset[type]((Reasoning,))
 
 
 class Conversation:
@@ -126,26 +128,18 @@ class Conversation:
 
     def entry(self, entry: Entry) -> None:
         """See `Writer.entry`."""
-        match entry:  # the most frequent first: a long history is mostly these
-            case Message() if entry.role != "assistant":
-                self._flush()
-                self._message(entry)
-            case ModelTurn():
-                self._model_turn(entry)
-            case FunctionCallOutput() | CustomToolCallOutput() | ToolSearchOutput():
-                self._output(entry)
-            case FunctionCall():
-                self._assistant_call(entry)
-            case ReplayedReasoning():
-                self._replayed(entry)
-            case Opaque():
-                self._opaque(entry)
-            case _:
-                self._assistant_item(entry)
+        self._WRITE.get(type(entry), Conversation._assistant_item)(self, entry)
+
+    def _said(self, message: Message) -> None:
+        if message.role == "assistant":
+            self._assistant_message(message)
+        else:
+            self._flush()
+            self._message(message)
 
     def _model_turn(self, turn: ModelTurn) -> None:
         self._flush()
-        if all(isinstance(item, Reasoning) for item in turn.items):
+        if _THOUGHTS.issuperset(map(type, turn.items)):
             return  # cut in its thoughts, it has said nothing, and a message of nothing is a 400
         if turn.record is not None and is_readable(turn.record, FAMILY, self._target):
             self._settle()
@@ -204,10 +198,10 @@ class Conversation:
 
     def _call_part(self, item: _Call) -> CallPart:
         call_id = self._call_id(item)
+        if isinstance(item, FunctionCall):  # as nearly all are
+            name = wire_name(item.name, item.namespace or None)
+            return FunctionCallPart(call_id, CalledFunction(name, as_object(item.arguments)))
         match item:
-            case FunctionCall():
-                name = wire_name(item.name, item.namespace or None)
-                return FunctionCallPart(call_id, CalledFunction(name, as_object(item.arguments)))
             case CustomToolCall():
                 name = wire_name(item.name, item.namespace or None)
                 if self._quirks.custom_tools == "native":
@@ -231,14 +225,14 @@ class Conversation:
         if isinstance(item, ToolSearchOutput):
             output = ToolOutput(loaded_tools(item.tools), [])
         else:
-            output = tool_output(item.output, lambda: f"{self._path(item)}.output", self._quirks, call_id)
+            output = tool_output(item.output, partial(self._path, item, ".output"), self._quirks, call_id)
         self._messages.append(ToolMessage(call_id, output.text))
         self._media += output.media
         self._waiting.discard(call_id)
 
     def _message(self, item: Message) -> None:
         role = "user" if item.role == "user" else self._quirks.system_role
-        said = content(item.content, lambda: f"{self._path(item)}.content", self._quirks)
+        said = content(item.content, partial(self._path, item, ".content"), self._quirks)
         self._say(SaidMessage(role, said))
 
     def _opaque(self, item: Opaque) -> None:
@@ -250,7 +244,7 @@ class Conversation:
         elif not foreign.is_silent(item):
             raise InvalidRequest(
                 f"Items of type {item.type!r} cannot be sent to this model's provider.",
-                param=f"{self._path(item)}.type",
+                param=self._path(item, ".type"),
                 code="invalid_value",
             )
 
@@ -305,11 +299,22 @@ class Conversation:
             self._messages.append(SaidMessage("assistant", _BRIDGE))
         self._messages.append(message)
 
-    def _path(self, item: object) -> str:
-        """Where the client wrote an item; "input" for one of an earlier request."""
+    def _path(self, item: object, field: str) -> str:
+        """Where the client wrote a field of an item; "input" and the field for one of an earlier request."""
         if self._paths is None:
             self._paths = {id(sent.item): f"input[{index}]" for index, sent in enumerate(self._input)}
-        return self._paths.get(id(item), "input")
+        return self._paths.get(id(item), "input") + field
+
+    _WRITE: ClassVar[dict[type, Callable[..., None]]] = {
+        Message: _said,
+        ModelTurn: _model_turn,
+        FunctionCallOutput: _output,
+        CustomToolCallOutput: _output,
+        ToolSearchOutput: _output,
+        FunctionCall: _assistant_call,
+        ReplayedReasoning: _replayed,
+        Opaque: _opaque,
+    }
 
 
 def _merged(first: SaidMessage, second: SaidMessage) -> SaidMessage:
