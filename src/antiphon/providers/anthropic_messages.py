@@ -40,7 +40,7 @@ from .base import DialectName, Entry, ModelTurn, ReplayedReasoning, ReplayRecord
 from .capabilities import Capabilities
 from .history_items import is_readable, plain_text, removal
 from .tool_names import LEGAL, TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
-from .writing import elements, joined
+from .writing import Run, elements, joined
 
 Raw = msgspec.Raw
 FAMILY: Final[DialectName] = "anthropic"
@@ -73,7 +73,7 @@ class Conversation:
         self._instructions: str | None = None
         self._pending: tuple[ReplayRecord, ...] = ()
         self._paths: dict[int, str] = {}
-        self._run = b""
+        self._run: Run = ()
         self._system: list[Raw] = []
         self._call_ids: dict[str, str] = {}
         self._awaited: list[str] = []

@@ -54,7 +54,7 @@ from .chat_completions_content import WirePart, content, drop_old_cache_controls
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
-from .writing import elements, joined
+from .writing import Run, elements, joined
 
 FAMILY: Final[DialectName] = "chat_completions"
 _BRIDGE: Final = "OK."
@@ -90,7 +90,7 @@ class Conversation:
         self._input: Sequence[InputItem] = ()
         self._paths: dict[int, str] | None = None
         self._lead: SaidMessage | None = None
-        self._run = b""
+        self._run: Run = ()
         self._messages: list[WireMessage] = []
         self._group = AssistantTurn()
         self._continues = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .base import Entry, Turn
 from .dialogue import Answer, Ask, Dialogue
+from .writing import Run
 
 
 class DialogueWriter(ABC):
@@ -14,7 +15,7 @@ class DialogueWriter(ABC):
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
-        self._run = b""
+        self._run: Run = ()
 
     def begin(self, turn: Turn | None) -> None:
         """See `Writer.begin`."""

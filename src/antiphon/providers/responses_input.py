@@ -43,7 +43,7 @@ from .base import Entry, ModelTurn, ReplayedReasoning, ReplayRecord, Target, Tur
 from .responses_tools import takes, takes_declarations, takes_item
 from .responses_traces import told_in_words
 from .tool_names import TOOL_SEARCH, wire_name, wrapped_input
-from .writing import elements, joined
+from .writing import Run, elements, joined
 
 Fields = dict[str, msgspec.Raw]
 
@@ -73,7 +73,7 @@ class InputRenderer:
         self._target = target
         self._quirks = target.vendor.quirks.responses
         self._pending: tuple[ReplayRecord, ...] = ()
-        self._run = b""
+        self._run: Run = ()
         self._items: list[Fields] = []
         self._thoughts: list[Reasoning | ReplayedReasoning] = []
         self._call_ids: dict[str, str] = {}

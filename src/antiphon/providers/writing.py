@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from antiphon.protocol.memory import exact
+
 from .base import Entry, Past, Target, Turn
 
 
@@ -37,9 +39,13 @@ class Writer(Protocol):
         ...
 
 
+Run = tuple[msgspec.Raw, ...]
+"""What is written for good: pieces of a JSON array, each of one or more elements, without the brackets."""
 T = TypeVar("T")
 W = TypeVar("W", bound=Writer)
 _COPIED: Final = (list, dict, set)
+_MOST_PIECES: Final = 64
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def write(writer: W, turn: Turn, target: Target) -> W:
@@ -79,22 +85,29 @@ class Open:
 def fork(writer: T) -> T:
     """A copy that goes its own way: lists, dicts, sets and open parts are its own, what is in them is shared."""
     copied = object.__new__(type(writer))
+    value: Any  # whatever stands in an attribute comes back as what it was
     for name, value in vars(writer).items():
-        setattr(copied, name, _own(value))
+        if type(value) in _COPIED:
+            value = value.copy()
+        elif isinstance(value, Open):
+            value = fork(value)
+        setattr(copied, name, value)
     return copied
 
 
-def _own(value: Any) -> Any:  # Any: whatever stands in an attribute comes back as what it was
-    if isinstance(value, Open):
-        return fork(value)
-    return value.copy() if type(value) in _COPIED else value
+def joined(run: Run, written: Iterable[object]) -> Run:
+    """Values as elements of a JSON array, after those of `run`.
+
+    What a chain has come to is not copied with every turn, but once in so many.
+    """
+    piece = exact(b",".join(map(_encode, written)))
+    if not piece:
+        return run
+    if len(run) < _MOST_PIECES:
+        return (*run, msgspec.Raw(piece))
+    return (msgspec.Raw(b",".join((*run, piece))),)
 
 
-def joined(run: bytes, written: Iterable[object]) -> bytes:
-    """Values as elements of a JSON array, after those of `run`; without the brackets."""
-    return b",".join(filter(None, (run, *map(msgspec.json.encode, written))))
-
-
-def elements(run: bytes, written: Sequence[T]) -> list[T | msgspec.Raw]:
+def elements(run: Run, written: Sequence[T]) -> list[T | msgspec.Raw]:
     """What `joined` has made and what followed, to be encoded as one array."""
-    return [msgspec.Raw(run), *written] if run else [*written]
+    return [*run, *written]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -20,7 +21,7 @@ from antiphon.providers.base import DialectName, Entry, HttpRequest, Target, Tur
 from antiphon.providers.catalog import load_vendors
 from antiphon.providers.catalog_rows import built_in_rows
 from antiphon.providers.quirks import AnthropicQuirks, ChatQuirks, Quirks, ResponsesQuirks
-from antiphon.providers.writing import Open
+from antiphon.providers.writing import Open, Run, elements, joined
 
 _KEYS = {name: "key" for row in built_in_rows() for name in (*row.env, *row.needs_env)}
 VENDORS = [vendor for vendor in load_vendors(Settings(), _KEYS) if vendor.dialect != "sim"]
@@ -158,3 +159,12 @@ def test_what_is_kept_of_a_past_holds_nothing_of_the_request() -> None:
             parts += [value for value in vars(part).values() if isinstance(value, Open)]
             assert "A SECRET" not in repr(vars(part))
             assert turn.request.input not in vars(part).values()
+
+
+def test_a_run_of_many_turns_is_one_array_in_few_pieces() -> None:
+    run: Run = ()
+    turns = [[{"turn": number}, "said"][: number % 3] for number in range(500)]
+    for turn in turns:
+        run = joined(run, turn)
+        assert len(run) <= 64
+    assert msgspec.json.encode(elements(run, ["last"])) == msgspec.json.encode([*chain(*turns), "last"])
