@@ -129,12 +129,12 @@ class RateLimits:
         if not buckets:
             return FREE
         tokens, now = estimate(), self._clock()
-        taking = [(bucket, bucket.needed(tokens)) for bucket in buckets]
-        for bucket, amount in taking:
+        for bucket in buckets:
+            amount = bucket.needed(tokens)
             if bucket.wait_s(amount, now) > 0:
                 raise _reached(bucket, amount, now, _headers(buckets, now))
-        for bucket, amount in taking:
-            bucket.take(amount, now)
+        for bucket in buckets:
+            bucket.take(bucket.needed(tokens), now)
         return Admission(buckets, tokens, self._clock, _headers(buckets, now))
 
     async def admitted(self, project: str, estimate: Callable[[], int]) -> Admission:

@@ -165,8 +165,9 @@ class Assembler:
         if self._kept is not None:
             kept = self._kept
             record = ReplayRecord(*self._origin, kept.blocks, kept.essential, self._call_ids, kept.omits_cut)
-        family, scope, model = self._origin
-        carried = {index: ReplayRecord(family, scope, model, blocks) for index, blocks in self._carried.items()}
+        carried: dict[int, ReplayRecord] = {}
+        for index, blocks in self._carried.items():
+            carried[index] = ReplayRecord(*self._origin, blocks)
         self.turns.append(StoredTurn(self._first, len(self._output), record, carried))
 
     def finish(self, completed_at: int) -> ev.Terminal:
@@ -222,7 +223,7 @@ class Assembler:
 
     def output(self) -> list[msgspec.Raw]:
         """The finished items."""
-        return [item for item in self._output if item is not None]
+        return list(filter(None, self._output))
 
     def add_usage(self, usage: de.Usage) -> None:
         """Count what a model call beside the answer's own turns has used."""
@@ -258,9 +259,10 @@ class Assembler:
     # -- items
 
     def _place(self, item_type: str) -> Place:
-        is_call = item_type in _CALLS
-        for key in [key for key, item in self._open.items() if not (is_call and isinstance(item, OpenCall))]:
-            self._close(key, "completed")
+        if self._open:
+            is_call = item_type in _CALLS
+            for key in [key for key, item in self._open.items() if not (is_call and isinstance(item, OpenCall))]:
+                self._close(key, "completed")
         index = len(self._output)
         self._output.append(None)
         return Place(output_item_id(self.response.id, item_type, index), index, self._say)

@@ -27,24 +27,23 @@ class Pairs:
 
     def read(self, entries: Sequence[Entry]) -> None:
         """Entries that follow those before. Raises InvalidRequest for an output without its call."""
-        items = [
-            item
-            for entry in entries
-            for item in (entry.items if type(entry) is ModelTurn else (entry,))
-            if type(item) is not Message  # most of a long history is said
-        ]
-        for item in items:
-            if isinstance(item, CALLS):
-                self.call_ids.add(item.call_id)
-                if item.call_id not in self._answered:
-                    self._owed[item.call_id] = item.async_ is True
-            elif isinstance(item, CALL_OUTPUTS) and isinstance(item.call_id, str):
-                if item.call_id not in self.call_ids:
-                    raise InvalidRequest(
-                        f"No tool call found for function call output with call_id {item.call_id}.", param="input"
-                    )
-                self._answered.add(item.call_id)
-                self._owed.pop(item.call_id, None)
+        for entry in entries:
+            for item in entry.items if type(entry) is ModelTurn else (entry,):
+                if type(item) is not Message:  # as most of a long history is
+                    self._read(item)
+
+    def _read(self, item: Entry) -> None:
+        if isinstance(item, CALLS):
+            self.call_ids.add(item.call_id)
+            if item.call_id not in self._answered:
+                self._owed[item.call_id] = item.async_ is True
+        elif isinstance(item, CALL_OUTPUTS) and isinstance(item.call_id, str):
+            if item.call_id not in self.call_ids:
+                raise InvalidRequest(
+                    f"No tool call found for function call output with call_id {item.call_id}.", param="input"
+                )
+            self._answered.add(item.call_id)
+            self._owed.pop(item.call_id, None)
 
     def check(self) -> None:
         """The context is over. Raises InvalidRequest for a call without its output, but for one that may come later."""

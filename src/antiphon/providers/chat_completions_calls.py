@@ -109,7 +109,7 @@ class CallCollector:
 
     def parts(self) -> list[CallPart]:
         """The calls as they stand in the assistant message. Arguments are canonical where items would lose them."""
-        return [_part(call) for call in self._calls if call.tool is not None]
+        return [_part(call) for call in self._calls if call.tool is not None] if self._calls else []
 
     def _opened(self, call: _Call) -> list[Delta]:
         call.tool = lift(self._names, call.wire_name)

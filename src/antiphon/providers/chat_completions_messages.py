@@ -122,8 +122,10 @@ class Conversation:
             instructing = SaidMessage(self._quirks.system_role, self._instructions)
             lead = instructing if lead is None else _merged(instructing, lead)
         leading: list[WireMessage] = [] if lead is None else [lead]
-        said = [message.content for message in (*leading, *self._messages) if type(message) is SaidMessage]
-        drop_old_cache_controls([parts for parts in said if type(parts) is list])
+        all_said = (*leading, *self._messages)
+        parted = [said.content for said in all_said if type(said) is SaidMessage and isinstance(said.content, list)]
+        if parted:
+            drop_old_cache_controls(parted)
         return [*leading, *elements(self._run, self._messages)]
 
     def entry(self, entry: Entry) -> None:

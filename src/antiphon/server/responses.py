@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -138,7 +139,7 @@ class ResponsesEndpoint:
         )
         ticket.is_passed_on = True
         call.trace.run = run
-        async with _Departure(exchange, lambda: self._cancel_when_gone(call, run)):
+        async with _Departure(exchange, partial(self._cancel_when_gone, call, run)):
             if request.stream:
                 await send_run(exchange, run, self._table, self._outlet, self._edges.heartbeat_s)
             else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -59,11 +59,7 @@ class SqliteEngine:
 
     async def save(self, response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo]) -> None:
         """Commit all or nothing."""
-
-        def work(connection: apsw.Connection) -> None:
-            _run(connection, insert(response, usage, echoes), [])
-
-        await self.writer.run(work, size_of(response, echoes))
+        await self.writer.run(partial(_save, response, usage, echoes), size_of(response, echoes))
 
     async def close(self) -> None:
         """Write what is queued, end the threads, close the file. Idempotent."""
@@ -114,7 +110,14 @@ def _translated(text: str) -> str:
 
 
 def _run(connection: apsw.Connection, script: Script[T], topics: list[str]) -> T:
-    def execute(statement: Sql) -> list[Row]:
-        return [*connection.execute(_translated(statement.text), statement.values)]
+    return drive(script, partial(_execute, connection), topics)
 
-    return drive(script, execute, topics)
+
+def _execute(connection: apsw.Connection, statement: Sql) -> list[Row]:
+    return [*connection.execute(_translated(statement.text), statement.values)]
+
+
+def _save(
+    response: StoredResponse | None, usage: UsageRow, echoes: Sequence[Echo], connection: apsw.Connection
+) -> None:
+    _run(connection, insert(response, usage, echoes), [])

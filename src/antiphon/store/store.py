@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from .background import BackgroundTable, enqueue_job, finish, forget_events, insert_events, update_response
 from .base import Echo, IdempotentAnswer, Lease, NewJob, Settlement, StoredResponse, size_of
@@ -58,7 +59,7 @@ class Store(
         if end.is_plain:
             await self.engine.save(end.response, end.usage, echoes)
         else:
-            await self.engine.write(lambda: _settle(end, echoes), size_of(end.response, echoes))
+            await self.engine.write(partial(_settle, end, echoes), size_of(end.response, echoes))
         if echoes:
             self._echoes.add(project, echoes, began)
 
