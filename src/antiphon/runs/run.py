@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal
 
@@ -50,8 +49,7 @@ _SETTLE_TRIES: Final = 8
 Stop = Literal["left", "cancelled", "lost", "draining"]
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """A request in progress. `progress` is what the edge may tell before the end.
 
     `recorder` is there for background runs: it writes down what they come to. `stop` says why the task was cancelled.
@@ -65,9 +63,9 @@ class Run:
     project: str
     key_id: str
     request: CreateResponse
-    log: EventLog = field(default_factory=EventLog)
-    progress: Progress = field(default_factory=Progress)
-    origin: Origin = field(default_factory=lambda: Origin(""))
+    log: EventLog = msgspec.field(default_factory=EventLog)
+    progress: Progress = msgspec.field(default_factory=Progress)
+    origin: Origin = Origin("")
     created_at: int = 0
     recorder: Recorder | None = None
     recovered: Recovered | None = None

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from antiphon.engine.context_base import Origin
 from antiphon.engine.ports import Ports
@@ -20,8 +21,7 @@ from antiphon.protocol.request import CreateResponse
 from .run import Run, Stop, execute, keep
 
 
-@dataclass(slots=True)
-class _Live:
+class _Live(msgspec.Struct, eq=False):
     """A run, the task that carries it out, and those that work beside it. `over` is made for who waits for its end."""
 
     run: Run

@@ -24,8 +24,7 @@ Wire = TypeVar("Wire", bound=msgspec.Struct)
 NOBODY: Final = Principal("", "")
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(msgspec.Struct):
     """What the access log says beside method, path and status."""
 
     principal: Principal | None = None

@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import apsw
+import msgspec
 
 from antiphon.protocol.errors import AntiphonError
 
@@ -40,8 +40,7 @@ _MAX_GROUP: Final = 512
 _FAULTS: Final = (apsw.Error, ValueError, TypeError, OverflowError)
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
+class _Job(msgspec.Struct, eq=False):
     work: Work[Any]  # Any: the result goes back through `future`, whose type submit() fixes
     size_bytes: int
     loop: asyncio.AbstractEventLoop
