@@ -29,6 +29,8 @@ measured again are from the run before.
 - A request of 60 KB is an agent's, with 30 tools, and each is of another conversation; so is the context of turn 200.
 - At its limit a gateway finds its clients and its provider awake if it is as fast as they are, as nginx is; a slower
   one wakes them for every request. At the same rate both do.
+- Instructions are counted by valgrind, where it is installed: without the kernel's, and the same at every run to within
+  a few hundredths.
 - *Peers* are asked the same Responses requests, and pass them on to a provider that speaks Responses: LiteLLM (one key,
   no state), Portkey (no state), SMG (history in memory), agentic-server (every response in SQLite). Antiphon's rows
   beside them are for the same provider. One that refused a kind of request is left out of its row.

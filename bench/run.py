@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import peers
+from counted import counted
 from growth import bounds, growth, soak
 from report import write_report
 from targets import KEY, PostgreSQL, Target, build, install_mb, start_antiphon, start_mock, start_nginx, start_relay
@@ -280,6 +281,8 @@ def _measure(bench: Bench, only: str) -> None:
 
 def _measure_once(bench: Bench, given: argparse.Namespace) -> None:
     """What takes too long to be done in every round."""
+    if given.only in "counted":
+        counted(bench)
     if given.only in "install":
         bench.note("Wheels of a base install", "MB", {"sqlite": install_mb(ROOT)})
     if given.peers:

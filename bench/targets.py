@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -194,8 +195,19 @@ def install_mb(root: Path) -> float:
         return sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
 
 
-def start_antiphon(name: str, folder: Path, mock: int, store: str = "", *, is_fresh: bool = True) -> Target:
-    """One worker with everything on: keys, ledger, store. A store of its own, in `folder`; an old one if not fresh."""
+def start_antiphon(
+    name: str,
+    folder: Path,
+    mock: int,
+    store: str = "",
+    *,
+    is_fresh: bool = True,
+    command: Sequence[str] = MEASURED,
+) -> Target:
+    """One worker with everything on: keys, ledger, store. A store of its own, in `folder`; an old one if not fresh.
+
+    It runs under `command`.
+    """
     port, where = free_port(), folder / name
     if is_fresh:
         shutil.rmtree(where, ignore_errors=True)
@@ -204,9 +216,9 @@ def start_antiphon(name: str, folder: Path, mock: int, store: str = "", *, is_fr
     env = {**os.environ, "ANTIPHON_BOOTSTRAP_KEY": KEY, "ANTIPHON_LOG_LEVEL": "warning"}
     if store:
         env["ANTIPHON_STORE"] = store
-    command = [*MEASURED, sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--data", str(where / "data")]
+    serve = [*command, sys.executable, "-m", "antiphon", "serve", "--port", str(port), "--data", str(where / "data")]
     log = (where / "log").open("wb")
-    process = subprocess.Popen([*command, "--config", str(where / "antiphon.toml")], env=env, stdout=log, stderr=log)
+    process = subprocess.Popen([*serve, "--config", str(where / "antiphon.toml")], env=env, stdout=log, stderr=log)
     return answering(Target(name, port, process), "/health")
 
 
