@@ -10,6 +10,7 @@ import http.client
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness import FOLDER, NUMBER, Bench, Json, ask, body_1kb, body_60kb
 
 _WARM = 120
 _ASKED = 100
+_LOOKS = 100
 _OUT = FOLDER / "callgrind"
 _CALLGRIND = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={_OUT}"]
 _TOTAL = re.compile(r"^totals: (\d+)", re.MULTILINE)
@@ -79,8 +81,13 @@ def _count(target: Target, one: Callable[[], object]) -> float:
         one()
     _control(target, "--instr=off")
     _control(target, "--dump")
-    found = [_TOTAL.search(dump.read_text(errors="replace")) for dump in set(_dumps()) - before]
-    return max(int(total.group(1)) for total in found if total is not None) / _ASKED / 1000
+    for _ in range(_LOOKS):
+        found = [_TOTAL.search(dump.read_text(errors="replace")) for dump in set(_dumps()) - before]
+        totals = [int(total.group(1)) for total in found if total is not None]
+        if totals:
+            return max(totals) / _ASKED / 1000
+        threading.Event().wait(0.1)
+    raise TimeoutError("callgrind has not written what it counted")
 
 
 def _dumps() -> list[Path]:
