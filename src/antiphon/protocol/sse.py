@@ -7,6 +7,8 @@ Source: WHATWG HTML, "Server-sent events".
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -18,6 +20,8 @@ DONE: Final = b"data: [DONE]\n\n"
 HEARTBEAT: Final = b": keep-alive\n\n"
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+_NAMED: Final = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)\n\n")
+_NAMED_BYTES: Final = len(b"event: \ndata: \n\n")
 # Asked for a piece of bytes, `in` first tries it as a number: that raises, and costs more than to look for it.
 _CR: Final = ord("\r")
 _LF: Final = ord("\n")
@@ -105,14 +109,31 @@ def events_in(blocks: bytes) -> list[SseEvent]:
         bodies = blocks[6:].split(b"\n\ndata: ")
         if blocks.count(b"\n") == 2 * len(bodies) - 2:  # nothing but data, a line each, as most streams are
             return [*map(SseEvent, bodies)]
+    named = _named_in(blocks) if blocks[:7] == b"event: " else None
+    if named is not None:
+        return named
     return [event for block in blocks.split(b"\n\n") for event in _events_of(block)]
+
+
+def _named_in(blocks: bytes) -> list[SseEvent] | None:
+    """The events of blocks that are a name and a line of data each, as those of most streams with names are."""
+    blocks += b"\n\n"
+    found = _NAMED.findall(blocks)
+    if sum([len(name) + len(data) for name, data in found]) + _NAMED_BYTES * len(found) != len(blocks):
+        return None
+    return [SseEvent(data, _name_of(name)) for name, data in found]
+
+
+@lru_cache(maxsize=256)
+def _name_of(written: bytes) -> str:
+    return written.strip().decode()
 
 
 def _events_of(block: bytes) -> list[SseEvent]:
     """The event that these lines are; none where they hold no data."""
     name, is_named, data = block.partition(b"\ndata: ")
     if is_named and name[:7] == b"event: " and _LF not in name and _LF not in data:  # as most are that have names
-        return [SseEvent(data, name[7:].strip().decode())]
+        return [SseEvent(data, _name_of(name[7:]))]
     name = b""
     lines: list[bytes] = []
     for line in block.split(b"\n"):
@@ -122,4 +143,4 @@ def _events_of(block: bytes) -> list[SseEvent]:
             name = line[6:].strip()
         elif line == b"data":
             lines.append(b"")
-    return [SseEvent(b"\n".join(lines), name.decode())] if lines else []
+    return [SseEvent(b"\n".join(lines), _name_of(name))] if lines else []

@@ -231,9 +231,16 @@ class AnthropicDecoder:
                 self._is_essential = True
 
     def _text(self, block: _Block, text: str, out: list[de.Delta]) -> None:
-        if text:
-            block.pieces.append(text)
-            self._run_length += len(text)
+        if not text:
+            return
+        block.pieces.append(text)
+        self._run_length += len(text)
+        last = out[-1] if out else None
+        if isinstance(last, de.Texts) and last.key == block.key:
+            last.pieces.append(text)
+        elif isinstance(last, de.Text) and last.key == block.key:
+            out[-1] = de.Texts(block.key, [last.text, text])
+        else:
             out.append(de.Text(block.key, text))
 
     def _think(self, block: _Block, text: str, out: list[de.Delta]) -> None:
