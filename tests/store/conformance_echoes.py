@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 from tests.store.conformance import PAST, response, usage
 
-from antiphon.store.base import Echo, Settlement, StoredResponse
+from antiphon.store.base import Echo, Settlement, StoredResponse, StoreUnavailable
 from antiphon.store.engine import Script, Sql
 from antiphon.store.store import Store
 
@@ -63,6 +63,25 @@ class EchoConformance:
                 body = WHOLE % (b"null" if not instructions else INSTRUCTIONS.body, b"[]" if not tools else TOOLS.body)
                 assert loaded == replace(row, body=body, instructions_hash=None, tools_hash=None)
         assert await stored(store) == {("proj_a", INSTRUCTIONS.body), ("proj_a", TOOLS.body)}
+
+    async def test_saves_of_every_kind_at_once_are_whole_or_fail_alone(self, store: Store) -> None:
+        async def only_metered() -> None:
+            await store.settle(Settlement(response=None, usage=usage(response())))
+
+        taken = await saved(store, None, None)
+        kinds = [(INSTRUCTIONS, TOOLS), (None, None), (None, TOOLS), (INSTRUCTIONS, None)] * 5
+        faults = ({"id": taken.id}, {"model": "\ud800"}, {"created_at": 1 << 70})
+        good, _, bad = await asyncio.gather(
+            asyncio.gather(*(saved(store, *kind) for kind in kinds)),
+            asyncio.gather(*(only_metered() for _ in range(10))),
+            asyncio.gather(*(saved(store, None, TOOLS, **fault) for fault in faults), return_exceptions=True),
+        )
+        assert [type(one) for one in bad] == [StoreUnavailable] * 3
+        for row, (instructions, tools) in zip(good, kinds, strict=True):
+            found = await store.load("proj_a", row.id)
+            body = WHOLE % (INSTRUCTIONS.body if instructions else b"null", TOOLS.body if tools else b"[]")
+            assert found is not None
+            assert found.body == body
 
     async def test_a_chain_comes_without_and_its_size_counts_none(self, store: Store) -> None:
         root = await saved(store, INSTRUCTIONS, Echo(b"l" * 16, b'["%s"]' % (b"x" * 100_000)))
