@@ -100,10 +100,10 @@ class Counter:
     ("dialect", "head", "event", "budget"),
     [
         (ChatCompletions(), CHAT, CHAT, 35),
-        (Responses(), NATIVE_HEAD, NATIVE, 43),
+        (Responses(), NATIVE_HEAD, NATIVE, 42),
         (Anthropic(), CLAUDE_HEAD, CLAUDE, 34),
         (ChatCompletions(), CHAT, CHAT * 100, 7 * 100),
-        (Responses(), NATIVE_HEAD, NATIVE * 100, 12 * 100),
+        (Responses(), NATIVE_HEAD, NATIVE * 100, 1_030),
         (Anthropic(), CLAUDE_HEAD, CLAUDE * 100, 7 * 100),
     ],
     ids=["chat_completions", "responses", "anthropic", "burst_chat_completions", "burst_responses", "burst_anthropic"],

@@ -109,10 +109,11 @@ def events_in(blocks: bytes) -> list[SseEvent]:
         bodies = blocks[6:].split(b"\n\ndata: ")
         if blocks.count(b"\n") == 2 * len(bodies) - 2:  # nothing but data, a line each, as most streams are
             return [*map(SseEvent, bodies)]
+    each = blocks.split(b"\n\n")
+    if len(each) == 1:
+        return _events_of(blocks)
     named = _named_in(blocks) if blocks[:7] == b"event: " else None
-    if named is not None:
-        return named
-    return [event for block in blocks.split(b"\n\n") for event in _events_of(block)]
+    return [event for block in each for event in _events_of(block)] if named is None else named
 
 
 def _named_in(blocks: bytes) -> list[SseEvent] | None:
