@@ -86,14 +86,9 @@ def invalid(param: str | None, message: str, code: str = "invalid_value") -> Inv
     return InvalidRequest(message, param=param, code=code)
 
 
-def is_id(value: str) -> bool:
-    """Whether it can be an id or a name: without control characters, and of at most 512 characters."""
-    return len(value) <= _LONGEST_ID and value.isprintable()
-
-
 def check_id(param: str, value: str | None) -> None:
-    """Raises InvalidRequest for text that no id or name can be, see `is_id`."""
-    if value is not None and not is_id(value):
+    """Raises InvalidRequest for text that no id or name can be: control characters, or over 512 characters."""
+    if value is not None and (not value.isprintable() or len(value) > _LONGEST_ID):
         raise invalid(param, f"Invalid '{param}': must be at most {_LONGEST_ID} printable characters.")
 
 

@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from . import items as it
-from .explain import check_id, explain, invalid, is_id, join_path, missing_parameter, wrong_type
+from .explain import check_id, explain, invalid, join_path, missing_parameter, wrong_type
 from .extras import decode_tolerantly
 from .item_schemas import CHECKED
 from .request import InputItem
@@ -61,7 +61,6 @@ _Typed = (
 )
 _READ: Final[dict[str, type[msgspec.Struct]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(_Typed)}
 _MEDIA: Final = (it.InputImage, it.InputFile)
-_MEDIA_KINDS: Final = frozenset[type](_MEDIA)
 _TYPE_FIRST: Final = b'{"type":'
 _ROLE_FIRST: Final = b'{"role":'
 _MESSAGE: Final = b'{"type":"message",'
@@ -97,7 +96,7 @@ def read_item(raw: msgspec.Raw, path: str) -> tuple[it.Item, msgspec.Raw]:
     """One item at `path`, and its JSON without tolerated extras. Raises InvalidRequest."""
     item = _at_once(raw)
     if item is not None:
-        _check_read(item, path)
+        _check(item, path)
         return item, raw
     try:
         peek = _peek.decode(raw)
@@ -172,14 +171,10 @@ def _with_tools(kind: str, holder: _ToolsItem, path: str) -> it.Item:
     return it.ToolSearchOutput(tools, holder.id, holder.call_id, holder.execution, holder.status)
 
 
-def _check_read(item: it.Item, path: str) -> None:
-    if isinstance(item.id, str):
-        check_id(join_path(path, ".id"), item.id)
-    _check(item, path)
-
-
 def _check(item: it.Item, path: str) -> None:
     """What types alone cannot say of an item."""
+    if isinstance(item.id, str):
+        check_id(join_path(path, ".id"), item.id)
     if isinstance(item, it.Message):
         if not isinstance(item.content, str):
             for position, part in enumerate(item.content):
@@ -227,8 +222,7 @@ def read_items(array: Raw, first: int) -> tuple[InputItem, ...]:
     if items is None:
         return tuple([InputItem(*read_item(row, f"input[{at}]")) for at, row in enumerate(rows, first)])
     for position, item in enumerate(items, first):
-        if not _is_plain(item):
-            _check_read(item, f"input[{position}]")
+        _check(item, f"input[{position}]")
     return tuple(map(InputItem, items, rows))
 
 
@@ -248,15 +242,6 @@ def _all_at_once(array: Raw, rows: Sequence[Raw]) -> tuple[_Typed, ...] | None:
         return _all_typed.decode(b"[%b]" % b",".join(written))
     except msgspec.ValidationError:
         return None
-
-
-def _is_plain(item: _Typed) -> bool:
-    """An item of which nothing but its types has to be checked."""
-    if isinstance(item.id, str) and not is_id(item.id):
-        return False
-    if isinstance(item, it.Message):
-        return isinstance(item.content, str) or _MEDIA_KINDS.isdisjoint(map(type, item.content))
-    return not isinstance(item, it.FunctionCallOutput) or bool(item.call_id)
 
 
 def _json_type(first: bytes) -> str:
