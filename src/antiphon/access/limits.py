@@ -58,19 +58,15 @@ class _Bucket:
 
     def needed(self, tokens: int) -> int:
         """What a request takes that may need so many tokens: no more than there can be."""
-        if self.kind == "requests":
-            return 1
-        return min(self.per_minute, tokens)
+        return 1 if self.kind == "requests" else min(tokens, self.per_minute)
 
     def owed_s(self, now: float) -> float:
         """Until it is full."""
-        owed_s = self.full_at - now
-        return max(0.0, owed_s)
+        return max(self.full_at - now, 0.0)
 
     def left(self, owed_s: float) -> int:
         """What there is, where so much is owed."""
-        left = int((_MINUTE_S - owed_s + _INSTANT_S) / self._refill_s)
-        return left if 0 <= left < self.per_minute else (self.per_minute if left > 0 else 0)
+        return min(max(int((_MINUTE_S - owed_s + _INSTANT_S) / self._refill_s), 0), self.per_minute)
 
     def wait_s(self, amount: int, now: float) -> float:
         """Until there is so much; none or less if it is there."""
@@ -78,10 +74,9 @@ class _Bucket:
 
     def take(self, amount: int, now: float) -> None:
         """Take so much, whether it is there or not; less than nothing is given back."""
-        begin_at = max(now, self.full_at)
-        full_at = begin_at + amount * self._refill_s
-        self.full_at = min(now + _MOST_OWED_S, full_at)
-        self.untold_s += self.full_at - begin_at
+        full_at = max(self.full_at, now)
+        self.full_at = min(full_at + amount * self._refill_s, now + _MOST_OWED_S)
+        self.untold_s += self.full_at - full_at
         if self.untold_s > _MUCH_S:
             self._due.wake()
 
@@ -203,15 +198,12 @@ def _reached(bucket: _Bucket, amount: int, now: float, told: Headers) -> LimitRe
 
 
 def _headers(buckets: Sequence[_Bucket], now: float) -> Headers:
-    told: list[tuple[str, str]] = []
-    for bucket in buckets:
-        told += bucket.headers(now)
-    return tuple(told)
+    return tuple([header for bucket in buckets for header in bucket.headers(now)])
 
 
 def _duration(seconds: float) -> str:
     """Seconds as OpenAI writes them: `120ms`, `7.5s`, `6m0s`."""
-    milliseconds = int(seconds * 1000 + 0.5)
+    milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest_s = divmod(round(seconds), 60)
