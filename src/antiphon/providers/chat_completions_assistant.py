@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from .chat_completions_content import SaidMessage
 from .quirks import ChatQuirks
 from .writing import Open
 
@@ -54,13 +55,6 @@ class CustomCallPart(msgspec.Struct, frozen=True, tag="custom", tag_field="type"
 CallPart = FunctionCallPart | CustomCallPart
 
 
-class _Said(msgspec.Struct, frozen=True):
-    """A turn that said something and did nothing else."""
-
-    role: str
-    content: str
-
-
 class CallExtra(msgspec.Struct, frozen=True):
     """What a provider attached to the turn's `call`-th call."""
 
@@ -82,7 +76,7 @@ class AssistantTurn(Open):
 def assistant_message(turn: AssistantTurn, quirks: ChatQuirks) -> msgspec.Raw:
     """The message as bytes; equal turns give equal bytes."""
     if turn.text and not (turn.reasoning or turn.calls or turn.refusal):  # as most turns are
-        return msgspec.Raw(_encode(_Said("assistant", turn.text)))
+        return msgspec.Raw(_encode(SaidMessage("assistant", turn.text)))
     reasoning = merged_reasoning(turn.reasoning) if turn.reasoning else {}
     text = turn.text if quirks.has_refusal_field else turn.text + turn.refusal
     message: dict[str, object] = {"role": "assistant"}

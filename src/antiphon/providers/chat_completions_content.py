@@ -79,6 +79,13 @@ class VideoPart(_Part, frozen=True, tag="video_url", tag_field="type"):
 WirePart = TextPart | ImagePart | FilePart | AudioPart | VideoPart
 
 
+class SaidMessage(msgspec.Struct, frozen=True):
+    """A system, developer or user message, or an assistant's plain text."""
+
+    role: str
+    content: str | list[WirePart]
+
+
 def content(parts: str | Sequence[ContentPart], where: Callable[[], str], quirks: ChatQuirks) -> str | list[WirePart]:
     """A message's content: one text as a plain string, the form every server takes, anything else as a list.
 

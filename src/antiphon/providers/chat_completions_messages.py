@@ -50,7 +50,7 @@ from .chat_completions_assistant import (
     FunctionCallPart,
     assistant_message,
 )
-from .chat_completions_content import WirePart, content, drop_old_cache_controls, is_marked
+from .chat_completions_content import SaidMessage, WirePart, content, drop_old_cache_controls, is_marked
 from .chat_completions_outputs import ToolOutput, tool_output, wire_call_id
 from .history_items import is_readable, plain_text, removal
 from .tool_names import TOOL_SEARCH, loaded_tools, wire_name, wrapped_input
@@ -58,13 +58,6 @@ from .writing import Run, elements, joined
 
 FAMILY: Final[DialectName] = "chat_completions"
 _BRIDGE: Final = "OK."
-
-
-class SaidMessage(msgspec.Struct, frozen=True):
-    """A system, developer or user message, or an assistant's plain text."""
-
-    role: str
-    content: str | list[WirePart]
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
@@ -200,17 +193,14 @@ class Conversation:
 
     def _call_part(self, item: _Call) -> CallPart:
         call_id = self._call_id(item)
-        if isinstance(item, FunctionCall):  # as nearly all are
-            name = wire_name(item.name, item.namespace or None)
+        if isinstance(item, ToolSearchCall):
+            return FunctionCallPart(call_id, CalledFunction(TOOL_SEARCH, bytes(item.arguments).decode()))
+        name = wire_name(item.name, item.namespace or None)
+        if isinstance(item, FunctionCall):
             return FunctionCallPart(call_id, CalledFunction(name, as_object(item.arguments)))
-        match item:
-            case CustomToolCall():
-                name = wire_name(item.name, item.namespace or None)
-                if self._quirks.custom_tools == "native":
-                    return CustomCallPart(call_id, CalledCustom(name, item.input))
-                return FunctionCallPart(call_id, CalledFunction(name, wrapped_input(item.input)))
-            case ToolSearchCall():
-                return FunctionCallPart(call_id, CalledFunction(TOOL_SEARCH, bytes(item.arguments).decode()))
+        if self._quirks.custom_tools == "native":
+            return CustomCallPart(call_id, CalledCustom(name, item.input))
+        return FunctionCallPart(call_id, CalledFunction(name, wrapped_input(item.input)))
 
     def _call_id(self, item: _Call | _Output) -> str:
         public = item.call_id or ""

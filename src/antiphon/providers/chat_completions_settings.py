@@ -27,8 +27,6 @@ _SERVING: Final[tuple[ChatTuning, ...]] = (
 )
 _sampling_of: Final = attrgetter(*_SAMPLING)
 _serving_of: Final = attrgetter(*_SERVING)
-_NO_SAMPLING: Final = (None,) * len(_SAMPLING)
-_NO_SERVING: Final = (None,) * len(_SERVING)
 _ANY_OBJECT: Final = {"name": "object", "schema": {"type": "object"}}
 
 
@@ -58,6 +56,8 @@ class Settings:
             self.dropped.append(said or name)
 
     def _tune_all(self, names: Sequence[ChatTuning], values: tuple[object, ...]) -> None:
+        if values.count(None) == len(values):  # as of most requests
+            return
         for name, value in zip(names, values, strict=True):
             if value is not None:
                 self._tune(name, value)
@@ -80,9 +80,7 @@ class Settings:
         request = self._request
         if request.max_output_tokens is not None:
             self.fields[self._quirks.max_tokens_field] = request.max_output_tokens
-        sampling = _sampling_of(request)
-        if sampling != _NO_SAMPLING:
-            self._tune_all(_SAMPLING, sampling)
+        self._tune_all(_SAMPLING, _sampling_of(request))
         if request.wants_logprobs:
             self._tune("logprobs", True, said="top_logprobs")
             if "logprobs" in self._quirks.tuning and request.top_logprobs:
@@ -123,9 +121,7 @@ class Settings:
         if request.service_tier is not None:
             is_default = request.service_tier in ("auto", "default")
             self._tune("service_tier", request.service_tier, is_default=is_default)
-        serving = _serving_of(request)
-        if serving != _NO_SERVING:
-            self._tune_all(_SERVING, serving)
+        self._tune_all(_SERVING, _serving_of(request))
         # Metadata is kept and echoed by this server: a target without it loses nothing.
         if request.metadata:
             self._tune("metadata", request.metadata, is_default=True)
