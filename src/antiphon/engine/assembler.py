@@ -27,7 +27,7 @@ from .history import StoredTurn
 from .open_items import ItemEnd, OpenCall, OpenItem, OpenMessage, OpenNative, OpenReasoning, Place, raw
 
 LEGAL_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-NO_USAGE: Final = de.Usage()
+_NO_USAGE: Final = de.Usage()
 _CALLS: Final = ("function_call", "custom_tool_call")
 _SERIAL: Final = (
     de.Text,
@@ -63,7 +63,7 @@ class Assembler:
         taken_call_ids: set[str] | None = None,
     ) -> None:
         self.response = response
-        self.usage = NO_USAGE
+        self.usage = _NO_USAGE
         self.turns: list[StoredTurn] = []
         self.paused = False
         self.finished: de.Finished | None = None
@@ -79,7 +79,7 @@ class Assembler:
         self._open: dict[int, OpenItem] = {}
         self._open_calls = 0
         self._waiting: list[de.Delta] = []
-        self._past_usage = NO_USAGE
+        self._past_usage = _NO_USAGE
         self._origin = ("", "", "")
         self._first = 0
         self._kept: de.Kept | None = None
@@ -228,7 +228,7 @@ class Assembler:
     def add_usage(self, usage: de.Usage) -> None:
         """Count what a model call beside the answer's own turns has used."""
         past, usage = self.usage, usage.sane()
-        if past is NO_USAGE:  # as of an answer's first turn
+        if past is _NO_USAGE:  # as of an answer's first turn
             self.usage = usage
             return
         self.usage = de.Usage(

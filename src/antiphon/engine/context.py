@@ -72,7 +72,7 @@ async def build_context(request: CreateResponse, ports: Ports, origin: Origin, h
         latest.append(in_parts(entry) if isinstance(entry, Message) else await history.opened(entry))
     known = history.known
     if known is None or any(map(changes_context, latest)):
-        before = known.entries if known is not None else history.entries and resolver.expanded((), history.entries)
+        before = resolver.expanded((), history.entries) if known is None else known.entries
         entries = (*resolver.expanded(before, latest),)
         past, pairs = None, Pairs()
         pairs.read(entries)

@@ -275,15 +275,14 @@ def _as_json(value: object) -> dict[str, object] | msgspec.Raw:
     """A forwarded event as its object, or a snapshot: the kinds that msgspec does not know."""
     if isinstance(value, Snapshot):
         return value.raw()
-    event = value
-    assert isinstance(event, Forwarded), "all others are structs"
+    assert isinstance(value, Forwarded), "all others are structs"
     envelope: dict[str, object] = {
-        "type": event.type,
-        "sequence_number": event.sequence_number,
-        "item_id": event.item_id,
-        "output_index": event.output_index,
+        "type": value.type,
+        "sequence_number": value.sequence_number,
+        "item_id": value.item_id,
+        "output_index": value.output_index,
     }
-    return envelope | event.fields
+    return envelope | value.fields
 
 
 encode_event: Final[Callable[[Event], bytes]] = msgspec.json.Encoder(enc_hook=_as_json).encode

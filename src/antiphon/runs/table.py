@@ -107,12 +107,12 @@ class RunTable:
         live.task.add_done_callback(end)
 
     def _enter(self, run: Run, task: asyncio.Task[None]) -> _Live:
+        loop = asyncio.get_running_loop()
         beside: list[asyncio.Task[None]] = []
         if run.request.conversation is not None or run.idempotency_key is not None:
-            beside.append(asyncio.get_running_loop().create_task(keep(run, self._ports)))
+            beside.append(loop.create_task(keep(run, self._ports)))
         if run.recorder is not None:
-            recording = run.recorder.work(partial(self._lose, run))
-            beside.append(asyncio.get_running_loop().create_task(recording))
+            beside.append(loop.create_task(run.recorder.work(partial(self._lose, run))))
         live = self._live[run.id] = _Live(run, task, beside)
         return live
 

@@ -75,8 +75,7 @@ class Echo(msgspec.Struct, frozen=True):
 
 def size_of(response: StoredResponse | None, echoes: Sequence[Echo]) -> int:
     """The bytes of what is to be stored."""
-    size_bytes = 0 if response is None else response.size_bytes
-    return size_bytes + sum(len(echo.body) for echo in echoes) if echoes else size_bytes
+    return (0 if response is None else response.size_bytes) + sum(len(echo.body) for echo in echoes)
 
 
 class Removals(msgspec.Struct, frozen=True):
