@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from antiphon.protocol.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, envelope_of, wire_of
 
 from .patience import Patient
+from .sending import Sending
 
 MAX_HEAD_BYTES: Final = 64 << 10
 MAX_PIPELINED: Final = 16
@@ -108,6 +109,10 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         super().on_headers_complete()
         if is_ahead:  # uvicorn would read no further now, and not hear of the client's leaving
             self.flow.resume_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        answering: Any = Sending(app, cycle)  # uvicorn has a type for each kind of scope and message
+        super()._start_asgi_task(cycle, answering)
 
     def _note_unanswered(self) -> None:
         """A request comes before the last one was answered: of that one uvicorn knows no more."""

@@ -6,7 +6,7 @@ Source: ASGI HTTP specification 2.4.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -19,9 +19,19 @@ from antiphon.runs.intake import Intake
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Coroutine[Any, Any, None]]
+Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[str, str]]
 
+
+class _Sent:
+    """What there is to await of a message that is sent."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+SENT: Final = _Sent()
+"""What a `send` may return that need not wait: then it can be known without a step of a coroutine."""
 OPENAI_VERSION: Final = "2020-10-01"
 _SAID_ALWAYS: Final = (
     (b"server", f"antiphon/{__version__}".encode()),
@@ -164,7 +174,7 @@ class Exchange:
         headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in extra]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    def write(self, body: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
+    def write(self, body: bytes, *, is_last: bool = False) -> Awaitable[None]:
         """Send a piece of the body; to be awaited."""
         return self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
 

@@ -1,21 +1,21 @@
 """A log as server-sent events: what it gains in one turn of the loop is sent at the turn's end, in one write.
 
 The streams of a process are sent one directly after the other: whoever reads them is then woken once for many. Nothing
-of it takes a task, for an ASGI `send` that need not wait is over in its first step. Only a client who reads slower than
-the model writes gets one, until it has caught up; meanwhile the log goes on.
+of it takes a task, for a `send` that need not wait is over at once, or in its first step. Only a client who reads
+slower than the model writes gets one, until it has caught up; meanwhile the log goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Final
 
 from antiphon.protocol.sse import DONE, HEARTBEAT
 from antiphon.runs.log import Reader
 
-from .asgi import Exchange, Headers
+from .asgi import SENT, Exchange, Headers
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 STREAM_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -107,16 +107,13 @@ class EventStream:
         """Send frames now, and what follows too if the client is slow."""
         while frames:
             writing = self._writing(frames)
-            try:
-                waits_for = writing.send(None)
-            except StopIteration:
-                frames = self.take() if self._has_more else b""
-            else:
+            if writing is not SENT and (rest := _rest_of(writing)):
                 self._is_writing = True
-                self._catching_up = self._loop.create_task(self._catch_up(_Rest(writing, waits_for)))
+                self._catching_up = self._loop.create_task(self._catch_up(rest))
                 return
+            frames = self.take() if self._has_more else b""
 
-    def _writing(self, frames: bytes, *, is_last: bool = False) -> Coroutine[Any, Any, None]:
+    def _writing(self, frames: bytes, *, is_last: bool = False) -> Awaitable[None]:
         self._written_at = self._loop.time()
         if self._has_started:
             return self._exchange.write(frames, is_last=is_last)
@@ -169,13 +166,22 @@ class EventStream:
             await self._write(self._writing(frames + DONE, is_last=True))
 
 
-class _Rest:
-    """What is left of a coroutine whose first step has come to wait for `waits_for`."""
+def _rest_of(writing: Awaitable[None]) -> Awaitable[None] | None:
+    """What is left of it after its first step, if that has come to wait for something."""
+    steps = writing.__await__()
+    try:
+        return _Rest(steps, next(steps))
+    except StopIteration:
+        return None
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
-        self._coroutine = coroutine
+
+class _Rest:
+    """What is left of `steps`, whose first one has come to wait for `waits_for`."""
+
+    def __init__(self, steps: Generator[Any, Any, None], waits_for: object) -> None:
+        self._steps = steps
         self._waits_for = waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
         yield self._waits_for
-        yield from self._coroutine.__await__()
+        yield from self._steps
