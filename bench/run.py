@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import platform
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -305,6 +306,8 @@ def _merged(before: Json, now: Json) -> Json:
 
 def main() -> None:
     given = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     FOLDER.mkdir(exist_ok=True)
     build(FOLDER)
     bench = Bench(seconds=1.0 if given.quick else 4.0, rounds=1 if given.quick else 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 KEY = "sk-antiphon-bench-0123456789abcdef"
@@ -97,7 +98,9 @@ class Target:
     process: subprocess.Popen[bytes]
     started_s: float = 0.0
     started_mb: float = 0.0
-    cleanup: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        atexit.register(self.stop)  # a bench that is broken off leaves nothing running
 
     def tree(self) -> list[int]:
         """Its process ids."""
@@ -122,6 +125,7 @@ class Target:
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.tree()) * PAGE_KB / 1024
 
     def stop(self) -> None:
+        atexit.unregister(self.stop)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
